@@ -1,0 +1,48 @@
+/* fault: what happens when somebody writes to protected memory.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_FAULT_H
+#define PMALLOC_FAULT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "registry.h"
+#include "status.h"
+
+/* What follows a violation. Only `oops` is here yet: report, chain to the
+ * handler that was there before, die of SIGSEGV. */
+enum pmalloc_policy { PMALLOC_OOPS = 0 };
+
+/* Writes to stderr, async-signal-safe. The describer below is handed one. */
+struct pmalloc_writer;
+void pmalloc_write_text(struct pmalloc_writer *w, const char *text);
+void pmalloc_write_hex(struct pmalloc_writer *w, uintptr_t n);
+void pmalloc_write_dec(struct pmalloc_writer *w, uintmax_t n);
+
+/* Layers above may say what an object is: prints e.g. "FrozenDict" for the object
+ * that starts at `start`. Must be async-signal-safe, must read memory by
+ * pages_peek() only, and must not print a newline. */
+typedef void (*pmalloc_describe_fn)(struct pmalloc_writer *w, uintptr_t start);
+/* Bytes an object's header reaches below its marked start (a GC header), 0 if none. */
+typedef size_t (*pmalloc_preheader_fn)(uintptr_t start);
+
+struct pmalloc_fault_hooks {
+  pmalloc_describe_fn describe;
+  pmalloc_preheader_fn preheader;
+  /* A signal that makes the layer above print the Python stack of the thread it is sent to
+   * (faulthandler.register); 0: none. */
+  int stack_signal;
+};
+
+/* Installs the SIGSEGV handler, or puts it back on top of one that was
+ * installed after it; cheap, called at every protect. Hooks may be NULL to keep those set. */
+enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hooks);
+
+/* A caller inside the process found out, without a fault, that `address` in protected memory is about to
+ * be written by other means (realloc of a protected pointer): makes the real
+ * store, so that the one report there is gets printed. Does not return on protected memory. */
+void pmalloc_fault_provoke(const void *address);
+
+#endif

@@ -1,0 +1,111 @@
+/* pool: a named group of chunks that are protected together.
+ *
+ *  struct pmalloc_pool (hot, writable: lock, counters, free blocks)
+ *    |
+ *    +--> cold metadata (read-only once the pool is): name, id, state, root,
+ *    |      chunk descriptors, each with its object-start bitmap (one bit per
+ *    |      16 bytes), for raw chunks an object-end bitmap and a slack nibble
+ *    |
+ *    +--> chunk 0 |g|##########|g|   chunk 1 |g|####################|g|  ...
+ *
+ * Metadata lies out of line in guarded mappings of its own, so that no overflow
+ * of an allocation reaches it. What the fault handler reads is cold; what is
+ * hot, it never trusts.
+ *
+ * Life: create (maps nothing) - preallocate - allocate, initialise, free -
+ * protect - read - destroy. There is no unprotect.
+ *
+ * Threads: one lock a pool; pools do not contend. fork(): every lock is taken
+ * around it. Idea: the protectable memory allocator proposed for Linux 2017/18.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_POOL_H
+#define PMALLOC_POOL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "registry.h"
+#include "status.h"
+
+#define PMALLOC_GRANULE 16
+#define PMALLOC_NAME_MAX 255 /* bytes of UTF-8, without the NUL */
+
+typedef struct pmalloc_pool pmalloc_pool;
+
+enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
+
+struct pmalloc_stats {
+  enum pmalloc_state state;
+  uint32_t chunks;
+  size_t reserved_bytes;    /* usable bytes of all chunks */
+  size_t used_bytes;        /* handed out and not freed, granule-rounded */
+  size_t allocations;       /* live raw allocations */
+  size_t objects;           /* marked starts in object regions */
+  size_t cold_bytes;        /* resident bytes of cold metadata mappings */
+  size_t hot_bytes;         /* resident bytes of hot metadata */
+};
+
+/* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
+ * pool (64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
+ * bytes, rounded to pages (a larger allocation still gets a chunk of its own). */
+enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size);
+
+/* Makes sure `bytes` more can be allocated without asking the kernel. */
+enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes);
+
+/* Hands out `size` zeroed bytes (0 counts as 1) at a multiple of `align` (power of two, up to
+ * a page; 0: 16). */
+enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out);
+
+/* Takes an allocation back before protect: its bytes are zeroed and used again.
+ * After protect it only drops out of the accounting. */
+enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation);
+
+/* Exact size asked for of a live raw allocation that starts at `allocation`. */
+enum pmalloc_status pmalloc_pool_size_of(pmalloc_pool *pool, const void *allocation, size_t *out);
+
+/* One contiguous, zeroed region for a builder of objects. */
+struct pmalloc_region {
+  char *base;
+  size_t size;   /* usable bytes: the request rounded up to 16 */
+  uint64_t *starts; /* bitmap of the region: bit i is granule i */
+  size_t first_bit; /* bit number of region's first granule in `starts` */
+  uint32_t chunk_index;
+};
+enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size, struct pmalloc_region *out);
+
+/* Marks an object start; the address must lie in the region, 16-aligned. */
+static inline void pmalloc_region_mark(const struct pmalloc_region *r, const void *start) {
+  size_t bit = r->first_bit + (size_t)((const char *)start - r->base) / PMALLOC_GRANULE;
+  r->starts[bit >> 6] |= (uint64_t)1 << (bit & 63);
+}
+/* Ends a region: `objects` marked starts are counted. */
+void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, size_t objects);
+/* Undoes the pool's newest region (before commit): memory and chunk as before. */
+void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r);
+
+/* The root lives in the protected metadata, with a check word keyed by a
+ * per-process secret. set_root: open pools only. */
+enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root);
+/* Looks the name up among live pools, newest first, verifies that the cold metadata is what it
+ * claims (check word, and really read-only where the pool is protected). Returns 1 and *root;
+ * 0 no such pool or no root; -1 metadata was tampered with. */
+int pmalloc_root_lookup(const char *name, void **root);
+
+/* Makes chunks and cold metadata read-only. PMALLOC_ERR_PROTECTED the second time. */
+enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool);
+
+/* Ends the pool: memory goes back, the ranges stay reserved and inaccessible
+ * and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays valid
+ * (state DESTROYED) until pmalloc_pool_forget(). */
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
+/* Frees the handle of a destroyed pool, or of one that never mapped anything. */
+void pmalloc_pool_forget(pmalloc_pool *pool);
+
+void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
+const char *pmalloc_pool_name(const pmalloc_pool *pool);
+uintptr_t pmalloc_pool_id(const pmalloc_pool *pool);
+
+#endif

@@ -1,0 +1,59 @@
+/* registry: from any address to the pool, chunk and object it lies in.
+ *
+ * Shaped like the page table it mirrors: a radix tree over address bits whose
+ * leaves have one slot a page, and where a whole 2 MiB slot may point straight
+ * at its chunk. Looking up takes a constant number of loads, no lock and no
+ * allocation, so a SIGSEGV handler may do it at any moment. Entries are
+ * published by single pointer stores; nodes are never freed; ranges of
+ * destroyed pools keep pointing at their tombstone.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_REGISTRY_H
+#define PMALLOC_REGISTRY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "status.h"
+
+enum pmalloc_place {
+  PMALLOC_NOWHERE = 0, /* not ours */
+  PMALLOC_DATA,        /* inside a chunk's usable bytes */
+  PMALLOC_GUARD,       /* in a guard page of a chunk or of metadata */
+  PMALLOC_METADATA,    /* in a pool's out-of-line metadata */
+  PMALLOC_DESTROYED    /* in the reserved range of a destroyed pool */
+};
+
+enum pmalloc_kind {
+  PMALLOC_RAW,    /* allocations handed out by pmalloc_pool_alloc() */
+  PMALLOC_OBJECTS /* regions filled by a builder that marks object starts */
+};
+
+/* The answer. Everything in it is a copy or immutable: safe in a handler. */
+struct pmalloc_where {
+  enum pmalloc_place place;
+  enum pmalloc_kind kind;
+  int protected_;         /* the pool was protected */
+  const char *pool_name;  /* NUL-terminated, lives as long as the process */
+  uintptr_t pool_id;      /* unique in this process, never used again */
+  uint32_t chunk_index;   /* n-th chunk of its pool */
+  uintptr_t chunk_start;  /* usable bytes (place DATA, GUARD of a chunk) */
+  uintptr_t chunk_end;
+  size_t offset_in_chunk; /* addr - chunk_start, place DATA only */
+  uintptr_t object_start; /* nearest marked start at or below addr; 0: none */
+  uintptr_t object_end;   /* RAW: exact end of the allocation, 0 where addr is in free
+                             space; OBJECTS: next marked start or end of used bytes */
+};
+
+/* Async-signal-safe, O(1) but for the bitmap scan inside one chunk. Returns 1
+ * and fills *out when the address is pmalloc's, else 0. */
+int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out);
+
+/* 1 when addr is exactly a marked object start (place DATA). Async-signal-safe. */
+int pmalloc_registry_is_start(uintptr_t addr);
+
+/* A cheap test for hot paths: 1 when addr lies in a live pool's chunk. */
+int pmalloc_registry_owns(uintptr_t addr);
+
+#endif
