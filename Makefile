@@ -1,0 +1,62 @@
+# pmalloc: every target sets up what it needs by itself, in .venv/VERSION.
+#
+#   make demo                    the GeoNames demo
+#   make test                    all tests, Python and C
+#   make PYTHON=/path/to/python3.12 test     with another Python
+#   make help                    the rest
+#
+# Each recipe asks tools/setup.sh for a ready Python: it makes the environment,
+# installs dependencies and builds pmalloc, and does nothing when nothing changed.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+MAKEFLAGS += --no-print-directory
+.DEFAULT_GOAL := help
+
+C_FILES = $(shell find src include tests examples benchmarks -name '*.c' -o -name '*.h')
+
+.PHONY: help build demo test py-test c-test bench lint format types matrix-headers clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
+
+build: ## build pmalloc and print the Python it is installed for
+	@tools/setup.sh dev
+
+demo: ## 235,000 cities, frozen: what it costs and what it saves
+	@python=$$(tools/setup.sh demo); "$$python" examples/geonames.py
+
+test: c-test py-test ## all tests
+
+py-test: ## the Python tests; ARGS="-k name" chooses
+	@python=$$(tools/setup.sh dev); "$$python" -m pytest $(ARGS)
+
+c-test: ## the tests of libpmalloc, plain and under sanitizers
+	@tests/c/run.sh
+
+bench: ## the benchmark table
+	@python=$$(tools/setup.sh dev demo); "$$python" benchmarks/run.py $(ARGS)
+
+lint: ## ruff and clang-format, checking only
+	@python=$$(tools/setup.sh dev); bin=$$(dirname "$$python"); \
+	"$$bin/ruff" check .; \
+	"$$bin/ruff" format --check .; \
+	"$$bin/clang-format" --dry-run -Werror $(C_FILES)
+
+format: ## rewrite sources as ruff and clang-format want them
+	@python=$$(tools/setup.sh dev); bin=$$(dirname "$$python"); \
+	"$$bin/ruff" check --fix-only .; \
+	"$$bin/ruff" format .; \
+	"$$bin/clang-format" -i $(C_FILES)
+
+types: ## mypy --strict and pyright
+	@python=$$(tools/setup.sh dev); \
+	"$$python" -m mypy --strict; \
+	"$$python" -m pyright --pythonpath "$$python"
+
+matrix-headers: ## build and try the extension with Python 3.14 and 3.15 (root, Debian)
+	@tools/headers-matrix.sh
+
+clean: ## remove environments, builds and caches
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
