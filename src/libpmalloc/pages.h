@@ -25,10 +25,11 @@
 #define PAGES_HUGE ((size_t)2 << 20)
 
 struct pages {
-  char *base; /* first usable byte */
+  char *base;  /* first usable byte */
   size_t size; /* usable bytes, whole pages */
   char *outer; /* start of the mapping with its guards */
   size_t outer_size;
+  int markers; /* the guards are markers inside the one mapping, not mappings of their own */
 };
 
 enum pages_flags {
@@ -49,6 +50,12 @@ enum pmalloc_status pages_map(struct pages *out, size_t bytes, unsigned flags, c
 /* Makes all of it read-only. There is no way back. */
 enum pmalloc_status pages_protect(const struct pages *p);
 
+/* Makes each of several mappings read-only, or none: where one refuses, those
+ * done before are writable again on return. `nth` answers the i-th, or NULL
+ * after the last. */
+typedef const struct pages *(*pages_nth)(void *of, size_t i);
+enum pmalloc_status pages_protect_all(pages_nth nth, void *of);
+
 /* Gives the memory back but keeps the whole range reserved and inaccessible for
  * the life of the process, so that a dangling use faults instead of reading
  * whatever is mapped there next. */
@@ -56,6 +63,9 @@ enum pmalloc_status pages_retire(struct pages *p);
 
 /* Gives memory and range back: only for pages whose address nobody can hold. */
 enum pmalloc_status pages_unmap(struct pages *p);
+
+/* Bytes of base .. base+size that are resident now. */
+size_t pages_resident(const struct pages *p);
 
 /* 1 where a store to the 8 bytes at `address` would fault, 0 where it would
  * succeed, -1 where the kernel would not say. Alters nothing. */
