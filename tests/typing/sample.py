@@ -1,0 +1,76 @@
+"""The public API as a type checker sees it. Checked, never run."""
+
+from pathlib import Path
+from typing import Literal, assert_type
+
+import pmalloc
+
+
+def pools() -> None:
+    pool = pmalloc.Pool("rates", chunk_size=1 << 20)
+    assert_type(pool, pmalloc.Pool)
+    assert_type(pool.name, str)
+    assert_type(pool.state, Literal["open", "protected", "destroyed"])
+
+    allocation = pool.alloc(100, align=64)
+    assert_type(allocation, pmalloc.Allocation)
+    assert_type(allocation.address, int)
+    assert_type(allocation.size, int)
+    assert_type(allocation.pool, pmalloc.Pool)
+    assert_type(allocation.freed, bool)
+    assert_type(len(allocation), int)
+    with memoryview(allocation) as view:
+        view[0] = 1
+    assert_type(bytes(allocation), bytes)
+
+    assert_type(pool.prealloc(1 << 16), None)
+    assert_type(pool.free(allocation), None)
+    assert_type(pool.freeze({"a": [1]}), pmalloc.FrozenDict[str, list[int]])
+    assert_type(pool.protect(revoke=True), None)
+    used: object = pool.stats()["used_bytes"]
+    print(used, pool.root)
+    assert_type(pool.destroy(force=True), None)
+
+    with pmalloc.Pool("table") as table:
+        assert_type(table, pmalloc.Pool)
+
+
+def frozen() -> None:
+    config = pmalloc.freeze({"hosts": ["a", "b"]}, name="config")
+    assert_type(config, pmalloc.FrozenDict[str, list[str]])
+    assert_type(config["hosts"], list[str])
+    as_dict: dict[str, list[str]] = config
+
+    assert_type(pmalloc.freeze([1, 2]), pmalloc.FrozenList[int])
+    as_list: list[int] = pmalloc.freeze([1, 2])
+    assert_type(pmalloc.freeze({1, 2}), pmalloc.FrozenSet[int])
+    as_set: frozenset[int] = pmalloc.freeze({1, 2})
+    assert_type(pmalloc.freeze(frozenset({1})), frozenset[int])
+    pair: tuple[int, str] = pmalloc.freeze((1, "a"))
+    # Frozen already: the same object, the same type.
+    assert_type(pmalloc.freeze(config), pmalloc.FrozenDict[str, list[str]])
+
+    assert_type(pmalloc.thaw(config), dict[str, list[str]])
+    assert_type(pmalloc.thaw(pmalloc.freeze([1])), list[int])
+    assert_type(pmalloc.thaw(pmalloc.freeze({1})), set[int])
+    assert_type(pmalloc.is_protected(config), bool)
+    assert_type(pmalloc.pool_of(config), pmalloc.Pool | None)
+    assert_type(pmalloc.pools(), list[pmalloc.Pool])
+    print(pmalloc.root("config"), as_dict, as_list, as_set, pair)
+
+
+def errors() -> str:
+    try:
+        pmalloc.freeze(Path())
+    except pmalloc.UnfreezableError as error:
+        as_type_error: TypeError = error
+        print(as_type_error)
+        assert_type(error.path, str)
+        return error.path
+    except (pmalloc.ProtectedError, pmalloc.SealedError) as error:
+        as_base: pmalloc.PmallocError = error
+        return str(as_base)
+    except (pmalloc.DestroyedError, pmalloc.CorruptionError) as error:
+        as_base = error
+        return str(as_base)
+    return pmalloc.__version__
