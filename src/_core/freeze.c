@@ -1,0 +1,138 @@
+/* freeze: the three passes, in order, and what is undone when one fails.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "freeze.h"
+
+#include "errors.h"
+
+static size_t align16(size_t n) { return (n + 15) & ~(size_t)15; }
+
+static void plan_free(pm_plan *p) {
+  PyMem_RawFree(p->nodes);
+  PyMem_RawFree(p->edges);
+  PyMem_RawFree(p->externals);
+  PyMem_RawFree(p->dicts);
+  PyMem_RawFree(p->shapes);
+  PyMem_RawFree(p->seen.keys);
+  PyMem_RawFree(p->seen.values);
+  PyMem_RawFree(p->equal);
+  Py_XDECREF(p->keep);
+  Py_XDECREF(p->weakrefs);
+}
+
+/* Keys of dicts with a table of their own need a place in the region. */
+static void want_keys(pm_plan *p) {
+  for (size_t i = 0; i < p->n_dicts; i++) {
+    const pm_dict *d = &p->dicts[i];
+    if (d->shape != PM_NO_SHAPE)
+      continue;
+    size_t n = pm_edge_count(&p->nodes[d->node]);
+    for (size_t k = 0; k < n; k += 2) {
+      uint32_t edge = p->edges[d->edges + k];
+      if (!(edge & PM_EDGE_EXTERNAL))
+        p->nodes[edge].where |= PM_NODE_WANTED;
+    }
+  }
+}
+
+/* Pass 2: offsets. dict.copy() of a plain copy of ours reads a key table as if it were
+ * full, so the region reaches at least as far as the furthest such read. */
+static void place(pm_plan *p) {
+  size_t at = 0, reach = 0, dict = 0;
+  for (size_t i = 0; i < p->n_nodes; i++) {
+    pm_node *node = &p->nodes[i];
+    int kind = pm_node_kind(node);
+    const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
+    if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
+      continue;
+    at += pm_preheader(kind == PM_KIND_DICT ? &PyDict_Type : Py_TYPE(node->src));
+    node->where |= at;
+    at += kind < PM_KIND_RANGE ? pm_scalar_size(node) : pm_container_size(node, d, p);
+    if (d != NULL && d->shape == PM_NO_SHAPE) {
+      size_t n = (size_t)((PyDictObject *)node->src)->ma_used;
+      size_t end = at + (n ? pm_keys_unused_tail(n, 0) : 0);
+      reach = end > reach ? end : reach;
+    }
+    at = align16(at);
+    p->objects++;
+  }
+  p->bytes = align16(reach > at ? reach : at);
+}
+
+/* Pass 3. */
+static int emit(pm_plan *p, const struct pmalloc_region *region) {
+  const uint32_t *edges = p->edges;
+  size_t dict = 0;
+  p->base = region->base;
+  for (size_t i = 0; i < p->n_nodes; i++) {
+    const pm_node *node = &p->nodes[i];
+    int kind = pm_node_kind(node);
+    const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
+    if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
+      continue;
+    PyObject *to = pm_target(p, (uint32_t)i);
+    if (kind < PM_KIND_RANGE) {
+      if (pm_emit_scalar(p, node, to) < 0)
+        return -1;
+    } else {
+      if (pm_emit_container(p, node, d, edges, to) < 0)
+        return -1;
+      edges += pm_edge_count(node);
+    }
+    pmalloc_region_mark(region, to);
+  }
+  return pm_finish_hashes(p);
+}
+
+/* Weak references that keep later ones out of frozen frozensets: they live as
+ * long as the process, for unlinking one would write into the set. */
+static PyObject *immortal_weakrefs;
+
+static int extend(PyObject *list, PyObject *more) {
+  Py_ssize_t end = PyList_GET_SIZE(list);
+  return PyList_SetSlice(list, end, end, more);
+}
+
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep) {
+  pm_plan p = {0};
+  PyObject *result = NULL;
+  uint32_t root;
+  struct pmalloc_region region;
+  int have_region = 0;
+  p.keep = PyList_New(0);
+  p.weakrefs = PyList_New(0);
+  if (p.keep == NULL || p.weakrefs == NULL ||
+      (immortal_weakrefs == NULL && (immortal_weakrefs = PyList_New(0)) == NULL))
+    goto done;
+  if (pm_discover(&p, obj, &root) < 0 || pm_find_shapes(&p) < 0)
+    goto done;
+  want_keys(&p);
+  if (pm_make_shared_keys(&p) < 0)
+    goto done;
+  place(&p);
+  if (p.bytes > 0) {
+    enum pmalloc_status status = pmalloc_pool_region(pool, p.bytes, &region);
+    if (status != PMALLOC_OK) {
+      pm_raise_status(status, "freeze into", pmalloc_pool_name(pool));
+      goto done;
+    }
+    have_region = 1;
+    if (emit(&p, &region) < 0 || extend(keep, p.keep) < 0)
+      goto done;
+    if (extend(immortal_weakrefs, p.weakrefs) < 0)
+      goto done;
+    pmalloc_region_commit(pool, &region, p.objects);
+    have_region = 0;
+  }
+  result = pm_target(&p, root);
+done:
+  if (have_region) {
+    PyObject *error = PyErr_GetRaisedException();
+    Py_CLEAR(p.weakrefs); /* they unlink themselves from the sets, still there */
+    pmalloc_region_abandon(pool, &region);
+    PyErr_SetRaisedException(error);
+  }
+  plan_free(&p);
+  return result;
+}

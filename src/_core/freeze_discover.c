@@ -1,0 +1,284 @@
+/* freeze_discover: pass 1. Every distinct object becomes a node, in
+ * breadth-first order, with no recursion: the array of nodes is the queue.
+ *
+ *     nodes  [ root | a b | c d e | ...
+ *              ^done  ^next         ^end: children are appended here
+ *
+ * An object with a single owner cannot be met twice, so only the others are
+ * looked up; in data fresh from a parser that is a small part.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "freeze.h"
+#include "frozen_types.h"
+
+int pm_grow(void **array, size_t *room, size_t n, size_t size) {
+  if (n < *room)
+    return 0;
+  size_t more = *room < 256 ? 256 : *room + *room / 2;
+  void *bigger = PyMem_RawRealloc(*array, more * size);
+  if (bigger == NULL) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  *array = bigger;
+  *room = more;
+  return 0;
+}
+
+int pm_kind_of(PyTypeObject *type) {
+  if (type == &PyUnicode_Type)
+    return PM_KIND_STR;
+  if (type == &PyLong_Type)
+    return PM_KIND_INT;
+  if (type == &PyList_Type)
+    return PM_KIND_LIST;
+  if (type == &PyFloat_Type)
+    return PM_KIND_FLOAT;
+  if (type == &PyDict_Type)
+    return PM_KIND_DICT;
+  if (type == &PyTuple_Type)
+    return PM_KIND_TUPLE;
+  if (type == &PyBytes_Type)
+    return PM_KIND_BYTES;
+  if (type == &PySet_Type)
+    return PM_KIND_SET;
+  if (type == &PyFrozenSet_Type)
+    return PM_KIND_FROZENSET;
+  if (type == &PyComplex_Type)
+    return PM_KIND_COMPLEX;
+  if (type == &PyRange_Type)
+    return PM_KIND_RANGE;
+  return -1;
+}
+
+size_t pm_edge_count(const pm_node *node) {
+  switch (pm_node_kind(node)) {
+  case PM_KIND_RANGE:
+    return 4;
+  case PM_KIND_TUPLE:
+  case PM_KIND_LIST:
+    return (size_t)Py_SIZE(node->src);
+  case PM_KIND_DICT:
+    return 2 * (size_t)((PyDictObject *)node->src)->ma_used;
+  case PM_KIND_SET:
+  case PM_KIND_FROZENSET:
+    return (size_t)((PySetObject *)node->src)->used;
+  default:
+    return 0;
+  }
+}
+
+/* ---- the map of objects already met ------------------------------------- */
+
+static size_t map_slot(const pm_map *m, PyObject *key) {
+  size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 20) & m->mask;
+  while (m->keys[i] != NULL && m->keys[i] != key)
+    i = (i + 1) & m->mask;
+  return i;
+}
+
+static int map_resize(pm_map *m, size_t size) {
+  pm_map bigger = {.mask = size - 1, .used = m->used};
+  bigger.keys = PyMem_RawCalloc(size, sizeof(PyObject *));
+  bigger.values = PyMem_RawMalloc(size * sizeof(uint32_t));
+  if (bigger.keys == NULL || bigger.values == NULL) {
+    PyMem_RawFree(bigger.keys);
+    PyMem_RawFree(bigger.values);
+    PyErr_NoMemory();
+    return -1;
+  }
+  for (size_t i = 0; m->keys != NULL && i <= m->mask; i++) {
+    if (m->keys[i] != NULL) {
+      size_t j = map_slot(&bigger, m->keys[i]);
+      bigger.keys[j] = m->keys[i];
+      bigger.values[j] = m->values[i];
+    }
+  }
+  PyMem_RawFree(m->keys);
+  PyMem_RawFree(m->values);
+  *m = bigger;
+  return 0;
+}
+
+static int map_put(pm_map *m, PyObject *key, uint32_t value) {
+  if (m->keys == NULL || (m->used + 1) * 3 > (m->mask + 1) * 2) {
+    if (map_resize(m, m->keys == NULL ? 1024 : (m->mask + 1) * 2) < 0)
+      return -1;
+  }
+  size_t i = map_slot(m, key);
+  m->used += m->keys[i] == NULL;
+  m->keys[i] = key;
+  m->values[i] = value;
+  return 0;
+}
+
+/* ---- children ------------------------------------------------------------ */
+
+/* Objects that stay where they are: the interpreter's own static ones, and what
+ * is frozen already. */
+static int is_external(PyObject *op, int kind) {
+  if (!pm_is_immortal(op))
+    return 0;
+  if (op == Py_None || op == Py_True || op == Py_False)
+    return 1;
+  if (pmalloc_registry_owns((uintptr_t)op))
+    return 1;
+  switch (kind) {
+  case PM_KIND_INT:
+    return 1; /* the small ints */
+  case PM_KIND_STR:
+    return PM_STR(op)->length == 0;
+  case PM_KIND_BYTES:
+  case PM_KIND_TUPLE:
+    return Py_SIZE(op) == 0;
+  default:
+    return 0;
+  }
+}
+
+static int push_edge(pm_plan *p, uint32_t edge) {
+  if (pm_grow((void **)&p->edges, &p->room_edges, p->n_edges, sizeof *p->edges) < 0)
+    return -1;
+  p->edges[p->n_edges++] = edge;
+  return 0;
+}
+
+static int add_external(pm_plan *p, PyObject *op, uint32_t *edge) {
+  if (pm_grow((void **)&p->externals, &p->room_externals, p->n_externals, sizeof(PyObject *)) < 0)
+    return -1;
+  *edge = PM_EDGE_EXTERNAL | (uint32_t)p->n_externals;
+  p->externals[p->n_externals++] = op;
+  return 0;
+}
+
+/* The object as an edge: an old node, a new one, or an external. Returns 1, or 0 when the
+ * object cannot be frozen, or -1 with an exception. */
+static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge) {
+  int kind = pm_kind_of(Py_TYPE(op));
+  int several_owners = !pm_has_one_owner(op);
+  if (several_owners) {
+    if (p->seen.keys != NULL) {
+      size_t i = map_slot(&p->seen, op);
+      if (p->seen.keys[i] != NULL) {
+        *edge = p->seen.values[i];
+        if (!is_key && !(*edge & PM_EDGE_EXTERNAL))
+          p->nodes[*edge].where |= PM_NODE_WANTED;
+        return 1;
+      }
+    }
+    if (is_external(op, kind))
+      return add_external(p, op, edge) < 0 || map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
+  }
+  if (kind < 0)
+    return 0;
+  int found = 0;
+  if (kind <= PM_KIND_BYTES && kind != PM_KIND_COMPLEX) {
+    found = pm_equal_find(p, op, kind, luck_slot, edge);
+    if (found < 0)
+      return -1;
+  }
+  if (!found) {
+    if (p->n_nodes >= PM_EDGE_EXTERNAL - 1) {
+      PyErr_SetString(PyExc_OverflowError, "cannot freeze more than 2**31 objects in one call");
+      return -1;
+    }
+    if (pm_grow((void **)&p->nodes, &p->room_nodes, p->n_nodes, sizeof *p->nodes) < 0)
+      return -1;
+    *edge = (uint32_t)p->n_nodes;
+    p->nodes[p->n_nodes++] = (pm_node){.src = op, .where = (uint64_t)kind};
+  }
+  if (!is_key)
+    p->nodes[*edge].where |= PM_NODE_WANTED;
+  if (several_owners && map_put(&p->seen, op, *edge) < 0)
+    return -1;
+  return 1;
+}
+
+static int child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
+                 int is_key) {
+  uint32_t edge;
+  int known = edge_of(p, op, luck_slot, is_key, &edge);
+  if (known == 0)
+    pm_refuse(p, parent, position, op);
+  return known <= 0 ? -1 : push_edge(p, edge);
+}
+
+static int discover_items(pm_plan *p, uint32_t node, PyObject **items, size_t n, int kind) {
+  for (size_t i = 0; i < n; i++) {
+    if (i + 8 < n)
+      __builtin_prefetch(items[i + 8]);
+    if (child(p, node, i, items[i], (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
+      return -1;
+  }
+  return 0;
+}
+
+static int discover_dict(pm_plan *p, uint32_t node, PyObject *dict) {
+  if (pm_grow((void **)&p->dicts, &p->room_dicts, p->n_dicts, sizeof *p->dicts) < 0)
+    return -1;
+  p->dicts[p->n_dicts++] = (pm_dict){.node = node, .shape = PM_NO_SHAPE, .edges = p->n_edges};
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  Py_hash_t hash;
+  /* The keys of records repeat for certain; those of a large table seldom. */
+  size_t key_luck =
+      PyDict_GET_SIZE(dict) <= PM_SHARED_KEYS_MAX ? PM_LUCK_SLOTS : PM_LUCK_SLOTS - 1;
+  for (size_t i = 0; pm_dict_next(dict, &pos, &key, &value, &hash); i += 2) {
+    if (child(p, node, i, key, key_luck, 1) < 0)
+      return -1;
+    size_t value_luck = p->edges[p->n_edges - 1] % PM_LUCK_KEYS;
+    if (child(p, node, i + 1, value, value_luck, 0) < 0)
+      return -1;
+  }
+  return 0;
+}
+
+static int discover_set(pm_plan *p, uint32_t node, PyObject *set, int kind) {
+  PySetObject *so = (PySetObject *)set;
+  size_t found = 0;
+  for (Py_ssize_t i = 0; i <= so->mask; i++) {
+    if (pm_set_entry_live(&so->table[i]) &&
+        child(p, node, found++, so->table[i].key, (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
+      return -1;
+  }
+  return 0;
+}
+
+int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
+  int known = edge_of(p, root, PM_LUCK_SLOTS, 0, root_edge);
+  if (known == 0)
+    pm_refuse(p, UINT32_MAX, 0, root);
+  if (known <= 0)
+    return -1;
+  for (size_t i = 0; i < p->n_nodes; i++) {
+    PyObject *src = p->nodes[i].src;
+    int kind = pm_node_kind(&p->nodes[i]);
+    int bad = 0;
+    switch (kind) {
+    case PM_KIND_LIST:
+      bad = discover_items(p, (uint32_t)i, ((PyListObject *)src)->ob_item, (size_t)Py_SIZE(src),
+                           kind);
+      break;
+    case PM_KIND_TUPLE:
+      bad = discover_items(p, (uint32_t)i, ((PyTupleObject *)src)->ob_item, (size_t)Py_SIZE(src),
+                           kind);
+      break;
+    case PM_KIND_RANGE:
+      bad = discover_items(p, (uint32_t)i, &((pm_range *)src)->start, 4, kind);
+      break;
+    case PM_KIND_DICT:
+      bad = discover_dict(p, (uint32_t)i, src);
+      break;
+    case PM_KIND_SET:
+    case PM_KIND_FROZENSET:
+      bad = discover_set(p, (uint32_t)i, src, kind);
+      break;
+    default:
+      break;
+    }
+    if (bad < 0)
+      return -1;
+  }
+  return 0;
+}

@@ -1,0 +1,158 @@
+/* freeze_path: what to say when something cannot be frozen, and where it is.
+ *
+ * Nothing about paths is recorded while discovering; only when a culprit is found
+ * the edges are walked once more to learn by which edge each node was first met.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "errors.h"
+#include "freeze.h"
+#include "frozen_types.h"
+
+/* A path longer than this many steps is shown by its two ends. */
+#define SHOWN 16
+
+typedef struct {
+  uint32_t parent;
+  uint32_t position;
+} step;
+
+/* How each node was met first. A new node is always one more than the largest
+ * met so far, for breadth-first discovery numbers them in the order of edges. */
+static step *first_edges(pm_plan *p) {
+  step *steps = PyMem_RawMalloc((p->n_nodes + 1) * sizeof *steps);
+  if (steps == NULL)
+    return NULL;
+  for (size_t i = 0; i < p->n_nodes; i++)
+    steps[i] = (step){UINT32_MAX, 0};
+  size_t e = 0;
+  uint32_t met = 0;
+  for (size_t i = 0; i < p->n_nodes && e < p->n_edges; i++) {
+    size_t count = pm_edge_count(&p->nodes[i]);
+    for (size_t k = 0; k < count && e < p->n_edges; k++, e++) {
+      uint32_t target = p->edges[e];
+      if (!(target & PM_EDGE_EXTERNAL) && target > met) {
+        met = target;
+        steps[target] = (step){(uint32_t)i, (uint32_t)k};
+      }
+    }
+  }
+  return steps;
+}
+
+/* A key as it is written in the path: only what can be shown without running
+ * anybody's code. */
+static PyObject *key_text(PyObject *key, size_t number) {
+  int kind = pm_kind_of(Py_TYPE(key));
+  if ((kind >= 0 && kind <= PM_KIND_BYTES) || key == Py_None || PyBool_Check(key)) {
+    PyObject *text = PyObject_Repr(key);
+    if (text == NULL || PyUnicode_GET_LENGTH(text) <= 80)
+      return text;
+    Py_DECREF(text);
+  }
+  return PyUnicode_FromFormat("<key %zu>", number);
+}
+
+static PyObject *step_text(pm_plan *p, uint32_t parent, size_t position) {
+  const pm_node *node = &p->nodes[parent];
+  switch (pm_node_kind(node)) {
+  case PM_KIND_DICT: {
+    if (position % 2 == 0)
+      return PyUnicode_FromFormat(".keys()[%zu]", position / 2);
+    Py_ssize_t pos = 0;
+    PyObject *key = NULL, *value;
+    Py_hash_t hash;
+    for (size_t i = 0; i <= position / 2; i++)
+      if (!pm_dict_next(node->src, &pos, &key, &value, &hash))
+        return PyUnicode_FromString("[?]");
+    PyObject *inner = key_text(key, position / 2);
+    PyObject *text = inner == NULL ? NULL : PyUnicode_FromFormat("[%U]", inner);
+    Py_XDECREF(inner);
+    return text;
+  }
+  case PM_KIND_SET:
+  case PM_KIND_FROZENSET:
+    return PyUnicode_FromFormat("{%zu}", position);
+  case PM_KIND_RANGE: {
+    static const char *const names[] = {"start", "stop", "step", "length"};
+    return PyUnicode_FromFormat(".%s", names[position & 3]);
+  }
+  default:
+    return PyUnicode_FromFormat("[%zu]", position);
+  }
+}
+
+static PyObject *path_text(pm_plan *p, uint32_t parent, size_t position) {
+  step *steps = first_edges(p);
+  if (steps == NULL)
+    return PyErr_NoMemory();
+  size_t depth = 1;
+  for (uint32_t at = parent; steps[at].parent != UINT32_MAX; at = steps[at].parent)
+    depth++;
+  PyObject *parts = PyList_New(0);
+  step at = {parent, (uint32_t)position};
+  for (size_t i = 0; parts != NULL && i < depth; i++, at = steps[at.parent]) {
+    if (depth > 2 * SHOWN && i >= SHOWN && i < depth - SHOWN) {
+      if (i > SHOWN)
+        continue;
+    }
+    PyObject *part = depth > 2 * SHOWN && i == SHOWN
+                         ? PyUnicode_FromFormat("...(%zu levels)...", depth - 2 * SHOWN)
+                         : step_text(p, at.parent, at.position);
+    if (part == NULL || PyList_Append(parts, part) < 0)
+      Py_CLEAR(parts);
+    Py_XDECREF(part);
+  }
+  PyMem_RawFree(steps);
+  if (parts == NULL || PyList_Reverse(parts) < 0) {
+    Py_XDECREF(parts);
+    return NULL;
+  }
+  PyObject *empty = PyUnicode_FromString("");
+  PyObject *text = empty == NULL ? NULL : PyUnicode_Join(empty, parts);
+  Py_XDECREF(empty);
+  Py_DECREF(parts);
+  return text;
+}
+
+static const char *advice(PyObject *op) {
+  if (PyDict_Check(op))
+    return "it is a subclass of dict; freeze a plain copy: dict(x)";
+  if (PyList_Check(op))
+    return "it is a subclass of list; freeze a plain copy: list(x)";
+  if (PyTuple_Check(op))
+    return "it is a subclass of tuple; freeze a plain copy: tuple(x)";
+  if (PyUnicode_Check(op))
+    return "it is a subclass of str; freeze a plain copy: str.__str__(x)";
+  if (PyBytes_Check(op))
+    return "it is a subclass of bytes; freeze a plain copy: bytes(x)";
+  if (PyLong_Check(op))
+    return "it is a subclass of int; freeze a plain int: int(x)";
+  if (PyFloat_Check(op))
+    return "it is a subclass of float; freeze a plain float: float(x)";
+  if (PyComplex_Check(op))
+    return "it is a subclass of complex; freeze a plain complex: complex(x)";
+  if (PySet_Check(op))
+    return "it is a subclass of set; freeze a plain copy: set(x)";
+  if (PyFrozenSet_Check(op))
+    return "it is a subclass of frozenset; freeze a plain copy: frozenset(x)";
+  if (PyByteArray_Check(op))
+    return "it can change; freeze bytes(x)";
+  if (PyMemoryView_Check(op))
+    return "it is a view of other memory; freeze bytes(x)";
+  if (PyGen_Check(op) || PyIter_Check(op))
+    return "it is consumed by reading; freeze list(x)";
+  if (PyCallable_Check(op))
+    return "code is not data; keep it outside and freeze its name";
+  return "only None, bool, int, float, complex, str, bytes, range, tuple, list, dict, set and "
+         "frozenset freeze; turn it into these first (vars(x), dataclasses.asdict(x), str(x))";
+}
+
+void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit) {
+  PyObject *path =
+      parent == UINT32_MAX ? PyUnicode_FromString("") : path_text(p, parent, position);
+  if (path == NULL)
+    return;
+  pm_raise_unfreezable(culprit, path, advice(culprit));
+  Py_DECREF(path);
+}

@@ -1,0 +1,61 @@
+/* frozen_common: what the three frozen container types have in common.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "freeze.h"
+#include "frozen_types.h"
+
+void *pm_frozen_error(PyObject *self, const char *what) {
+  PyErr_Format(PyExc_TypeError, "'%s' object is frozen: %s would change it",
+               strrchr(Py_TYPE(self)->tp_name, '.') + 1, what);
+  return NULL;
+}
+
+int pm_frozen_setattro(PyObject *self, PyObject *name, PyObject *value) {
+  PyErr_Format(PyExc_TypeError, "'%s' object is frozen: %s attribute %R would change it",
+               strrchr(Py_TYPE(self)->tp_name, '.') + 1, value ? "setting" : "deleting", name);
+  return -1;
+}
+
+int pm_frozen_init(PyObject *self, PyObject *args, PyObject *kwargs) {
+  (void)args;
+  (void)kwargs;
+  pm_frozen_error(self, "__init__()");
+  return -1;
+}
+
+PyObject *pm_plain_new(PyTypeObject *plain, PyObject *args, PyObject *kwargs) {
+  return PyObject_Call((PyObject *)plain, args, kwargs);
+}
+
+/* Pickling thaws once, at the outermost frozen object, and lets pickle go on with
+ * plain containers. operator.getitem((plain,), 0) is the identity that every
+ * Python can unpickle without knowing pmalloc. */
+PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol) {
+  (void)protocol;
+  static PyObject *getitem;
+  if (getitem == NULL) {
+    PyObject *operator_module = PyImport_ImportModule("operator");
+    if (operator_module == NULL)
+      return NULL;
+    getitem = PyObject_GetAttrString(operator_module, "getitem");
+    Py_DECREF(operator_module);
+    if (getitem == NULL)
+      return NULL;
+  }
+  PyObject *plain = pm_thaw(self, 0);
+  return plain == NULL ? NULL : Py_BuildValue("(O((N)i))", getitem, plain, 0);
+}
+
+PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo) {
+  return pm_thaw_with_memo(self, memo);
+}
+
+int pm_frozen_types_ready(void) {
+  if (PyType_Ready(&PmFrozenDict_Type) < 0 || PyType_Ready(&PmFrozenList_Type) < 0 ||
+      PyType_Ready(&PmFrozenSet_Type) < 0)
+    return -1;
+  /* A frozenset may be weakly referenced, and the reference is written into it. */
+  PmFrozenSet_Type.tp_weaklistoffset = 0;
+  return 0;
+}

@@ -1,0 +1,40 @@
+/* The types of frozen containers that have mutable originals.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PM_FROZEN_TYPES_H
+#define PM_FROZEN_TYPES_H
+
+#include "cpython_layout.h"
+
+extern PyTypeObject PmFrozenDict_Type; /* a dict */
+extern PyTypeObject PmFrozenList_Type; /* a list */
+extern PyTypeObject PmFrozenSet_Type;  /* a frozenset that was a set */
+
+int pm_frozen_types_ready(void);
+
+/* Sets TypeError "'FrozenDict' object is frozen: update() would change it". */
+void *pm_frozen_error(PyObject *self, const char *what);
+
+/* Methods all three have: pickling and copying give plain objects. */
+PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol);
+PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo);
+int pm_frozen_setattro(PyObject *self, PyObject *name, PyObject *value);
+int pm_frozen_init(PyObject *self, PyObject *args, PyObject *kwargs);
+/* tp_new of all three: what the call would give for the plain type. */
+PyObject *pm_plain_new(PyTypeObject *plain, PyObject *args, PyObject *kwargs);
+
+/* Defines a method that refuses. */
+#define PM_REFUSE(function, method)                                                                \
+  static PyObject *function(PyObject *self, PyObject *args, PyObject *kwargs) {                    \
+    (void)args;                                                                                    \
+    (void)kwargs;                                                                                  \
+    return pm_frozen_error(self, method "()");                                                     \
+  }
+#define PM_REFUSING(function, method)                                                              \
+  {                                                                                                \
+    method, (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS,                 \
+        "Raises TypeError: the object is frozen."                                                  \
+  }
+
+#endif
