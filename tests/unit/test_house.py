@@ -130,7 +130,7 @@ def paragraphs(path: Path) -> list[tuple[int, str]]:
 
 
 PROTOTYPE = re.compile(
-    r"^(?!static|typedef|return|#|\s|else)[\w \t*]+?\**\b(\w+)\s*\([^;{}]*\)[^;{}]*;", re.M
+    r"^(?!static|typedef|return|#|\s|else)[\w \t*]+?\**\b(\w+)\s*\([^;{}]*\)[^;{}]*;", re.MULTILINE
 )
 
 
