@@ -40,9 +40,9 @@ struct pmalloc_fault_hooks {
  * installed after it; cheap, called at every protect. Hooks may be NULL to keep those set. */
 enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hooks);
 
-/* A caller inside the process found out, without a fault, that `address` in protected memory is about to
- * be written by other means (realloc of a protected pointer): makes the real
- * store, so that the one report there is gets printed. Does not return on protected memory. */
+/* A caller inside the process found out, without a fault, that `address` in protected memory is
+ * about to be written by other means (realloc of a protected pointer): makes the real store, so
+ * that the one report there is gets printed. Does not return on protected memory. */
 void pmalloc_fault_provoke(const void *address);
 
 #endif

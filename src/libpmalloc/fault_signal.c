@@ -1,0 +1,326 @@
+/* fault_signal: the SIGSEGV handler itself.
+ *
+ *                        SIGSEGV
+ *                           |
+ *        the kernel's? -----+----- sent by kill(), raise()?
+ *              |                          |
+ *      address pmalloc's? --no--.    a violation that another handler saw
+ *              |yes             |    first and raised again? --no--.
+ *      refcount write? --no--.  |         |yes                     |
+ *              |yes          |  |    return: the instruction       |
+ *      step over it,         |  |    faults again, into us         |
+ *      return                |  |                                  |
+ *                       report  +----------> pass on <-------------+
+ *                            |               untouched
+ *                       previous handler,
+ *                       then SIG_DFL and return:
+ *                       the instruction faults again, the process dies of
+ *                       SIGSEGV, and the core shows the store itself
+ *
+ * Other handlers. Several parties want this signal: faulthandler, crash
+ * reporters, runtimes that use guard pages. Each that was on top when pmalloc
+ * (re-)installed itself is remembered, newest last. A handler may call the one
+ * before it, and that may be us once more: `depth` counts how often this thread
+ * is inside us, and every level passes on to one further down, so that no chain
+ * ever closes into a loop.
+ *
+ *   pmalloc --> history[2] --> pmalloc --> history[1] --> ... --> SIG_DFL
+ *   depth 0                    depth 1
+ *
+ * faulthandler enabled after us sees the fault first, prints its dump, puts our
+ * handler back and raises the signal again. What we get then is SI_TKILL from
+ * ourselves. The proof that a real fault lies behind it is on the stack that was
+ * interrupted: the siginfo_t the kernel wrote for the first handler. See
+ * is_raised_again().
+ *
+ * SIGSEGV stays blocked here, so a fault in the handler kills at once, and a
+ * handler we call that raises the signal gets it delivered when we return.
+ *
+ * ASYNC-SIGNAL-SAFE: raw system calls, sigaction(), pthread_sigmask(),
+ * sigemptyset(), sigaddset(); the registry and the other fault_* files.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "fault_signal.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "fault_context.h"
+#include "fault_refcount.h"
+#include "fault_report.h"
+#include "pages.h"
+#include "registry.h"
+
+/* Lazy thread-local storage may call malloc() at first use; this kind can't. */
+#define HANDLER_LOCAL static _Thread_local __attribute__((tls_model("initial-exec")))
+
+/* ---- what the layers above asked for ------------------------------------------ */
+
+static _Atomic(pmalloc_describe_fn) hook_describe;
+static _Atomic(pmalloc_preheader_fn) hook_preheader;
+static atomic_int hook_stack_signal;
+
+void pmalloc_fault_set_hooks(const struct pmalloc_fault_hooks *hooks) {
+  atomic_store(&hook_describe, hooks->describe);
+  atomic_store(&hook_preheader, hooks->preheader);
+  atomic_store(&hook_stack_signal, hooks->stack_signal);
+}
+
+/* ---- handlers below us ----------------------------------------------------------- */
+
+#define HISTORY 8
+
+static struct sigaction history[HISTORY];
+static atomic_size_t history_used;
+
+HANDLER_LOCAL unsigned depth;
+
+void pmalloc_fault_set_previous(const struct sigaction *previous) {
+  size_t used = atomic_load(&history_used);
+  if (used && history[used - 1].sa_sigaction == previous->sa_sigaction &&
+      history[used - 1].sa_flags == previous->sa_flags)
+    return; /* it went on top of us again */
+  if (used == HISTORY)
+    used--; /* eight different handlers: the newest matters most */
+  history[used] = *previous;
+  atomic_store(&history_used, used + 1);
+}
+
+static void previous_at(unsigned level, struct sigaction *out) {
+  size_t used = atomic_load(&history_used);
+  if (level < used) {
+    *out = history[used - 1 - level];
+    return;
+  }
+  memset(out, 0, sizeof *out);
+  out->sa_handler = SIG_DFL;
+}
+
+static int is_function(const struct sigaction *action) {
+  return (action->sa_flags & SA_SIGINFO) ||
+         (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+}
+
+static void set_default(void) {
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = SIG_DFL;
+  (void)sigaction(SIGSEGV, &action, NULL);
+}
+
+/* Calls a handler as the kernel would, with the signals it wanted blocked. */
+static void call(const struct sigaction *action, int signal, siginfo_t *info, void *context) {
+  sigset_t before;
+  (void)pthread_sigmask(SIG_BLOCK, &action->sa_mask, &before);
+  depth++;
+  if (action->sa_flags & SA_SIGINFO)
+    action->sa_sigaction(signal, info, context);
+  else
+    action->sa_handler(signal);
+  depth--;
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+static void send_to_self(int signal) {
+  (void)syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), signal);
+}
+
+/* A signal that is none of our business goes where it would have gone. */
+static void pass_on(int signal, siginfo_t *info, void *context) {
+  struct sigaction previous;
+  int sent = info->si_code <= 0; /* by kill(), raise() or sigqueue() */
+  previous_at(depth, &previous);
+  if (is_function(&previous)) {
+    call(&previous, signal, info, context);
+    return;
+  }
+  if (sent && previous.sa_handler == SIG_IGN)
+    return;
+  /* The instruction faults again; a signal that was sent has to be sent again,
+   * and is delivered when this handler returns and the mask opens. */
+  set_default();
+  if (sent)
+    send_to_self(signal);
+}
+
+/* ---- violations ---------------------------------------------------------------------- */
+
+/* Process and thread that is reporting, 0: nobody. The process is part of it
+ * because a child of fork() inherits the word but not the thread. */
+static _Atomic uint64_t reporting;
+
+/* Two reports at once would be interleaved on stderr. The second thread waits,
+ * but never for long: it is better off garbled than stuck. It usually never
+ * comes to speak, since the first one dies with the whole process. */
+static void wait_for_turn(void) {
+  uint64_t pid = (uint64_t)(uint32_t)syscall(SYS_getpid) << 32;
+  uint64_t self = pid | (uint32_t)syscall(SYS_gettid);
+  const struct timespec pause = {0, 10 * 1000 * 1000};
+  for (int i = 0; i < 200; i++) {
+    uint64_t other = 0;
+    if (atomic_compare_exchange_strong(&reporting, &other, self) || other == self)
+      return;
+    if ((other >> 32) != (pid >> 32)) {
+      if (atomic_compare_exchange_strong(&reporting, &other, self))
+        return;
+      continue;
+    }
+    (void)syscall(SYS_nanosleep, &pause, NULL);
+  }
+  atomic_store(&reporting, self);
+}
+
+/* The layer above has registered a signal that prints the Python stack of the
+ * thread it reaches; it is delivered before the system call returns. */
+static void print_python_stack(void) {
+  int signal = atomic_load(&hook_stack_signal);
+  struct sigaction action;
+  struct pmalloc_writer w;
+  sigset_t wanted, before;
+  /* Without its handler it would kill instead of print. */
+  if (signal == 0 || sigaction(signal, NULL, &action) != 0 || !is_function(&action))
+    return;
+  pmalloc_writer_start(&w);
+  pmalloc_write_text(&w, "  Python stack of this thread:\n");
+  pmalloc_writer_flush(&w);
+  (void)sigemptyset(&wanted);
+  (void)sigaddset(&wanted, signal);
+  (void)pthread_sigmask(SIG_UNBLOCK, &wanted, &before);
+  send_to_self(signal);
+  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* Nothing of the report's stack is left when the other handlers run. */
+static __attribute__((noinline)) void report(const struct pmalloc_where *where, uintptr_t address,
+                                             const ucontext_t *uc) {
+  struct pmalloc_violation violation = {.where = where,
+                                        .address = address,
+                                        .pc = context_pc(uc),
+                                        .access = context_access(uc),
+                                        .describe = atomic_load(&hook_describe),
+                                        .preheader = atomic_load(&hook_preheader)};
+  pmalloc_report_violation(&violation);
+}
+
+static void violation(const struct pmalloc_where *where, int signal, siginfo_t *info,
+                      void *context) {
+  struct sigaction previous;
+  /* Deeper than 0: a handler that we called after the report called us. */
+  if (depth == 0) {
+    wait_for_turn();
+    report(where, (uintptr_t)info->si_addr, context);
+    print_python_stack();
+  }
+  previous_at(depth, &previous);
+  if (is_function(&previous))
+    call(&previous, signal, info, context);
+  set_default();
+}
+
+static int is_refcount_place(uintptr_t address, const struct pmalloc_where *where) {
+  return where->place == PMALLOC_DATA && where->kind == PMALLOC_OBJECTS && where->protected_ &&
+         pmalloc_registry_is_start(address);
+}
+
+/* ---- raised again ------------------------------------------------------------------------ */
+
+#define SCAN_BYTES ((size_t)128 << 10)
+#define SCAN_BLOCK ((size_t)512)
+
+/* The last signal of this thread was taken for one that was raised again. If the
+ * instruction did not fault after that, it was not. */
+HANDLER_LOCAL int expecting_fault;
+
+/* Is what lies at `at` the siginfo_t of a page fault on pmalloc's memory? The
+ * first three words: number and errno, code, address. */
+static int is_fault_record(uintptr_t at, const uint64_t word[3]) {
+  struct pmalloc_where where;
+  if (word[0] != SIGSEGV || (word[1] & UINT32_MAX) == 0 || (word[1] & UINT32_MAX) > 16 ||
+      !pmalloc_registry_find((uintptr_t)word[2], &where))
+    return 0;
+#if defined(__x86_64__)
+  /* The kernel's ucontext lies right below it: 40 bytes, the registers, 8 bytes
+   * of signal mask. Its CR2 must be the same address, its trap a page fault. */
+  const size_t context_size = 304, registers = 40;
+  uint64_t cr2, trap;
+  uintptr_t gregs = at - context_size + registers;
+  if (pages_peek(&cr2, (const void *)(gregs + REG_CR2 * 8), 8) != 0 ||
+      pages_peek(&trap, (const void *)(gregs + REG_TRAPNO * 8), 8) != 0)
+    return 0;
+  return cr2 == word[2] && trap == 14;
+#else
+  (void)at;
+  return 1;
+#endif
+}
+
+/* Looks upward from where the thread was interrupted: raise() was called by the
+ * handler, so its frame, and below that the kernel's, lie above. */
+static __attribute__((noinline)) int stack_has_fault(const ucontext_t *uc) {
+  uintptr_t at = (context_sp(uc) + 7) & ~(uintptr_t)7;
+  uintptr_t end = at + SCAN_BYTES;
+  uintptr_t alternate = (uintptr_t)uc->uc_stack.ss_sp;
+  uint64_t block[SCAN_BLOCK / 8], word[3] = {0, 0, 0};
+  if (at >= alternate && at - alternate < uc->uc_stack.ss_size &&
+      end > alternate + uc->uc_stack.ss_size)
+    end = alternate + uc->uc_stack.ss_size;
+  while (at + 8 <= end) {
+    /* Up to the next boundary, so that no block spans a page that is not there. */
+    size_t n = SCAN_BLOCK - (at & (SCAN_BLOCK - 1));
+    n = n < end - at ? n : (end - at) & ~(size_t)7;
+    if (pages_peek(block, (const void *)at, n) != 0)
+      return 0;
+    for (size_t i = 0; i < n / 8; i++, at += 8) {
+      word[0] = word[1];
+      word[1] = word[2];
+      word[2] = block[i];
+      if (is_fault_record(at - 16, word))
+        return 1;
+    }
+  }
+  return 0;
+}
+
+static int is_raised_again(const siginfo_t *info, const ucontext_t *uc) {
+  int self = info->si_code == SI_TKILL && info->si_pid == (pid_t)syscall(SYS_getpid);
+  if (!self || expecting_fault || depth > 0)
+    return 0;
+  return stack_has_fault(uc);
+}
+
+/* ---- the handler --------------------------------------------------------------------------- */
+
+void pmalloc_fault_on_signal(int signal, siginfo_t *info, void *context) {
+  int saved = errno;
+  ucontext_t *uc = context;
+  struct pmalloc_where where;
+  if (info->si_code <= 0) {
+    int again = is_raised_again(info, uc);
+    expecting_fault = again;
+    if (!again)
+      pass_on(signal, info, context);
+  } else {
+    uintptr_t address = (uintptr_t)info->si_addr;
+    uintptr_t pc = context_pc(uc);
+    expecting_fault = 0;
+    /* SI_KERNEL has no address: its si_addr is 0, which is nobody's. */
+    if (!pmalloc_registry_find(address, &where)) {
+      pass_on(signal, info, context);
+    } else if (is_refcount_place(address, &where) && pmalloc_refcount_skip(address, uc)) {
+      info->si_signo = 0; /* dealt with: no later scan of this stack may find it */
+      pmalloc_refcount_warn(pc);
+    } else {
+      violation(&where, signal, info, context);
+    }
+  }
+  errno = saved;
+}
