@@ -37,11 +37,15 @@ c-test: ## the tests of libpmalloc, plain and under sanitizers
 bench: ## the benchmark table
 	@python=$$(tools/setup.sh dev demo); "$$python" benchmarks/run.py $(ARGS)
 
-lint: ## ruff and clang-format, checking only
+lint: ## ruff, clang-format, and a build in which a warning is an error
 	@python=$$(tools/setup.sh dev); bin=$$(dirname "$$python"); \
 	"$$bin/ruff" check .; \
 	"$$bin/ruff" format --check .; \
-	"$$bin/clang-format" --dry-run -Werror $(C_FILES)
+	"$$bin/clang-format" --dry-run -Werror --ferror-limit=20 $(C_FILES); \
+	build=build/lint-$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	export PATH="$$bin:$$PATH"; log=$$(mktemp); \
+	{ meson setup --reconfigure -Dwerror=true "$$build" . && meson compile -C "$$build"; } >"$$log" 2>&1 \
+	|| { cat "$$log"; rm -f "$$log"; exit 1; }; rm -f "$$log"; echo "No warning from the compiler."
 
 format: ## rewrite sources as ruff and clang-format want them
 	@python=$$(tools/setup.sh dev); bin=$$(dirname "$$python"); \

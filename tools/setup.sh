@@ -54,7 +54,7 @@ pip() { quietly "$python" -m pip --disable-pip-version-check install -q "$@"; }
 # Another interpreter of the same version, or one that went away: start again.
 if [ "$(cat "$venv/.base" 2>/dev/null)" != "$base" ] || ! "$python" -c pass 2>/dev/null; then
   say "making $venv with $base"
-  rm -rf "$venv"
+  rm -rf "$venv" "build/python-$tag"
   quietly "$base" -m venv "$venv"
   echo "$base" >"$venv/.base"
 fi
@@ -91,7 +91,10 @@ fingerprint() {
 
 now=$(fingerprint)
 if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$now" ]; then
-  compiler || { say "${CC:-no C compiler was found that} cannot build a program here: install one (Debian, Ubuntu: apt install gcc libc6-dev)."; exit 1; }
+  compiler || {
+    say "no C compiler works here${CC:+ (CC=$CC)}: install one (Debian, Ubuntu: apt install gcc libc6-dev)."
+    exit 1
+  }
   say "building pmalloc for Python $tag"
   rm -f "$venv/.installed"
   PATH=$PWD/$venv/bin:$PATH pip --no-build-isolation --no-deps --force-reinstall \
