@@ -1,0 +1,283 @@
+/* alloc: raw allocations, known by bitmaps alone.
+ *
+ *   bytes    |aaaaaaaaaaaaaaaa aaaaaaaaa.......|bbbbb...........| free ...
+ *   granule  |       0        |       1        |       2        |  3
+ *   starts   |       1        |       0        |       1        |  0
+ *   ends     |       0        |       1        |       1        |  0
+ *   slack    |       -        |       7        |      11        |  -
+ *
+ * Nothing lies between allocations: no header to corrupt, no link to redirect.
+ * A start and the next end give an allocation, the nibble at its end the bytes
+ * that were not asked for, so sizes are exact.
+ *
+ * Where bytes come from, in this order: a free block; the front of the rest of
+ * the current chunk; when enough was freed since the last time, a scan of the
+ * bitmaps, which finds every gap as one block and so joins neighbours; another
+ * chunk. Freed bytes are zeroed when they are freed, and again when they are
+ * used again: a dangling pointer may have written in between.
+ *
+ * What was freed is remembered in a hot bitmap until its bytes are handed out
+ * again; that tells a double free from an address that never was an allocation.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "bitmap.h"
+#include "pool_internal.h"
+
+#define LARGEST ((size_t)PTRDIFF_MAX / 2)
+
+static char *granule_address(const struct cold_chunk *chunk, size_t granule) {
+  return chunk->pages.base + granule * PMALLOC_GRANULE;
+}
+
+static void push(pmalloc_pool *pool, const struct cold_chunk *chunk, size_t granule, size_t count) {
+  pool->hot_bytes += blocks_push(&pool->blocks, chunk->index, granule, count);
+}
+
+/* Enters an allocation into the bitmaps. */
+static void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule, size_t size) {
+  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+  size_t last = granule + count - 1;
+  unsigned slack = (unsigned)(count * PMALLOC_GRANULE - size);
+  unsigned shift = last % 2 * 4;
+  chunk->slack[last / 2] = (uint8_t)((chunk->slack[last / 2] & ~(15U << shift)) | slack << shift);
+  bitmap_set(chunk->ends, last);
+  bitmap_set(chunk->starts, granule);
+  bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
+  pool->used_bytes += count * PMALLOC_GRANULE;
+  pool->allocations++;
+  return granule_address(chunk, granule);
+}
+
+/* ---- where bytes come from ---- */
+
+/* The block, as the bitmaps see it: hot records alone decide nothing. */
+static struct cold_chunk *sound_block(const pmalloc_pool *pool, const struct block *block) {
+  if (block->chunk >= pool->cold->chunks)
+    return NULL;
+  struct cold_chunk *chunk = cold_chunk_at(pool->cold, block->chunk);
+  size_t end = block->granule + block->count;
+  if (chunk->kind != PMALLOC_RAW || end < block->granule || end > chunk->used ||
+      bitmap_next(chunk->starts, block->granule, end) != BITMAP_NONE ||
+      bitmap_next(chunk->ends, block->granule, end) != BITMAP_NONE)
+    return NULL;
+  return chunk;
+}
+
+/* `align` is in granules, here and below. */
+static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
+  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+  struct block block;
+  while (blocks_take(&pool->blocks, count + align - 1, &block)) {
+    struct cold_chunk *chunk = sound_block(pool, &block);
+    if (!chunk)
+      continue;
+    size_t granule = (block.granule + align - 1) & ~(align - 1);
+    size_t end = granule + count;
+    push(pool, chunk, block.granule, granule - block.granule);
+    push(pool, chunk, end, block.granule + block.count - end);
+    memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
+    return place(pool, chunk, granule, size);
+  }
+  return NULL;
+}
+
+static void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size, size_t align) {
+  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+  if (!chunk)
+    return NULL;
+  size_t before = chunk->used;
+  size_t granule = (before + align - 1) & ~(align - 1);
+  if (granule > cold_granules(chunk) || count > cold_granules(chunk) - granule)
+    return NULL;
+  chunk->used = granule + count;
+  push(pool, chunk, before, granule - before);
+  return place(pool, chunk, granule, size);
+}
+
+static size_t rest(const struct cold_chunk *chunk) { return cold_granules(chunk) - chunk->used; }
+
+/* Of two chunks the one with more left stays current; what the other has left
+ * becomes a free block. */
+static void choose_current(pmalloc_pool *pool, struct cold_chunk *chunk) {
+  struct cold_chunk *other = pool->raw_current;
+  if (other && rest(other) >= rest(chunk)) {
+    struct cold_chunk *swap = chunk;
+    chunk = other;
+    other = swap;
+  }
+  pool->raw_current = chunk;
+  if (other) {
+    size_t used = other->used;
+    other->used = cold_granules(other);
+    push(pool, other, used, other->used - used);
+  }
+}
+
+/* Rebuilds the free blocks of one chunk from its bitmaps. */
+static void scan_chunk(pmalloc_pool *pool, struct cold_chunk *chunk) {
+  size_t used = chunk->used, at = 0;
+  while (at < used) {
+    size_t start = bitmap_next(chunk->starts, at, used);
+    if (start == BITMAP_NONE) {
+      if (chunk == pool->raw_current)
+        chunk->used = at; /* free to the end: part of the rest again */
+      else
+        push(pool, chunk, at, used - at);
+      return;
+    }
+    push(pool, chunk, at, start - at);
+    size_t last = bitmap_next(chunk->ends, start, used);
+    if (last == BITMAP_NONE)
+      return; /* no end: damaged; use nothing behind it */
+    at = last + 1;
+  }
+}
+
+/* A scan reads all bitmaps, so it must be paid for by what was freed. */
+static int scan(pmalloc_pool *pool, size_t count) {
+  size_t worth = pool->reserved_bytes / PMALLOC_GRANULE / 16;
+  if (pool->freed_since_scan == 0 || pool->freed_since_scan < count ||
+      pool->freed_since_scan < worth)
+    return 0;
+  blocks_clear(&pool->blocks);
+  pool->freed_since_scan = 0;
+  for (uint32_t n = 0; n < pool->cold->chunks; n++) {
+    struct cold_chunk *chunk = cold_chunk_at(pool->cold, n);
+    if (chunk->kind == PMALLOC_RAW)
+      scan_chunk(pool, chunk);
+  }
+  return 1;
+}
+
+static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+  *out = from_blocks(pool, size, align);
+  if (!*out)
+    *out = from_rest(pool, pool->raw_current, size, align);
+  if (!*out && scan(pool, (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE)) {
+    *out = from_blocks(pool, size, align);
+    if (!*out)
+      *out = from_rest(pool, pool->raw_current, size, align);
+  }
+  if (*out)
+    return PMALLOC_OK;
+  struct cold_chunk *chunk;
+  enum pmalloc_status status = chunk_new(pool, PMALLOC_RAW, size, &chunk);
+  if (status != PMALLOC_OK)
+    return status;
+  *out = from_rest(pool, chunk, size, align); /* a chunk starts on a page: it fits */
+  choose_current(pool, chunk);
+  return PMALLOC_OK;
+}
+
+/* ---- the calls ---- */
+
+static enum pmalloc_status must_be_open(const pmalloc_pool *pool) {
+  if (pool->state == PMALLOC_OPEN)
+    return PMALLOC_OK;
+  return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+}
+
+enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+  if (align == 0)
+    align = PMALLOC_GRANULE;
+  if (align & (align - 1) || align > pages_page_size())
+    return PMALLOC_ERR_INVALID;
+  if (size == 0)
+    size = 1;
+  if (size > LARGEST) {
+    errno = ENOMEM;
+    return PMALLOC_ERR_NOMEM;
+  }
+  size_t granules = align < PMALLOC_GRANULE ? 1 : align / PMALLOC_GRANULE;
+  void *taken = NULL;
+  pool_lock_to_map(pool);
+  enum pmalloc_status status = must_be_open(pool);
+  if (status == PMALLOC_OK)
+    status = allocate(pool, size, granules, &taken);
+  pthread_mutex_unlock(&pool->lock);
+  if (status == PMALLOC_OK)
+    *out = taken;
+  return status;
+}
+
+enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {
+  if (bytes > LARGEST) {
+    errno = ENOMEM;
+    return PMALLOC_ERR_NOMEM;
+  }
+  pool_lock_to_map(pool);
+  enum pmalloc_status status = must_be_open(pool);
+  size_t left = pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
+  if (status == PMALLOC_OK && left < bytes) {
+    struct cold_chunk *chunk;
+    status = chunk_new(pool, PMALLOC_RAW, bytes, &chunk);
+    if (status == PMALLOC_OK)
+      choose_current(pool, chunk);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}
+
+/* The granule of a live allocation that begins at the address. */
+static enum pmalloc_status find_start(const pmalloc_pool *pool, const void *address,
+                                      struct cold_chunk **chunk, size_t *granule) {
+  if (pool->state == PMALLOC_DESTROYED_STATE)
+    return PMALLOC_ERR_DESTROYED;
+  struct cold_chunk *found = chunk_of(pool, address);
+  if (!found || found->kind != PMALLOC_RAW)
+    return PMALLOC_ERR_FOREIGN;
+  size_t offset = (size_t)((const char *)address - found->pages.base);
+  if (offset % PMALLOC_GRANULE != 0)
+    return PMALLOC_ERR_FOREIGN;
+  *chunk = found;
+  *granule = offset / PMALLOC_GRANULE;
+  if (bitmap_test(pool->freed[found->index], *granule))
+    return PMALLOC_ERR_DOUBLE_FREE;
+  return bitmap_test(found->starts, *granule) ? PMALLOC_OK : PMALLOC_ERR_FOREIGN;
+}
+
+enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
+  struct cold_chunk *chunk;
+  size_t granule;
+  pthread_mutex_lock(&pool->lock);
+  enum pmalloc_status status = find_start(pool, allocation, &chunk, &granule);
+  if (status == PMALLOC_OK) {
+    size_t last = bitmap_next(chunk->ends, granule, chunk->used);
+    size_t count = last == BITMAP_NONE ? 1 : last - granule + 1;
+    pool->used_bytes -= count * PMALLOC_GRANULE;
+    pool->allocations--;
+    bitmap_set(pool->freed[chunk->index], granule);
+    if (pool->state == PMALLOC_OPEN) {
+      memset(allocation, 0, count * PMALLOC_GRANULE);
+      bitmap_clear(chunk->starts, granule);
+      bitmap_clear(chunk->ends, granule + count - 1);
+      pool->freed_since_scan += count;
+      push(pool, chunk, granule, count);
+    }
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}
+
+enum pmalloc_status pmalloc_pool_size_of(pmalloc_pool *pool, const void *allocation, size_t *out) {
+  struct cold_chunk *chunk;
+  size_t granule;
+  pthread_mutex_lock(&pool->lock);
+  enum pmalloc_status status = find_start(pool, allocation, &chunk, &granule);
+  if (status == PMALLOC_OK) {
+    size_t last = bitmap_next(chunk->ends, granule, chunk->used);
+    if (last == BITMAP_NONE)
+      status = PMALLOC_ERR_FOREIGN;
+    else
+      *out =
+          (last - granule + 1) * PMALLOC_GRANULE - (chunk->slack[last / 2] >> (last % 2 * 4) & 15);
+  } else if (status == PMALLOC_ERR_DOUBLE_FREE) {
+    status = PMALLOC_ERR_FOREIGN; /* not live */
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}

@@ -1,0 +1,137 @@
+/* chunk: one more mapping for a pool, with everything that belongs to it.
+ *
+ * Four things must be had: room in the cold metadata, a hot bitmap of what was
+ * freed, the pages, and the entry in the registry. Each may fail, and then the
+ * earlier ones are given back.
+ *
+ * Sizes. A pool that grows by itself starts with 16 KiB, so that a small one
+ * stays small although chunks are pre-faulted; then 64 KiB, doubling to 2 MiB,
+ * and stays there, with huge pages:
+ *
+ *     16K   64K   128K   256K   512K   1M   2M   2M   2M ...
+ *
+ * What is larger than the chunk whose turn it is gets a chunk of its own size,
+ * rounded to pages; the next one is a step larger all the same.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bitmap.h"
+#include "pool_internal.h"
+
+#define FIRST_BYTES ((size_t)16 << 10)
+#define SECOND_BYTES ((size_t)64 << 10)
+
+static size_t next_bytes(const pmalloc_pool *pool, enum pmalloc_kind kind) {
+  if (pool->chunk_size)
+    return pool->chunk_size;
+  return pool->next_bytes[kind] ? pool->next_bytes[kind] : pages_round(FIRST_BYTES);
+}
+
+static size_t step(size_t bytes) {
+  if (bytes < SECOND_BYTES)
+    return SECOND_BYTES;
+  return bytes < PAGES_HUGE ? bytes * 2 : PAGES_HUGE;
+}
+
+/* The hot bitmap of a chunk, and the place for it. */
+static enum pmalloc_status add_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
+  if (n >= pool->freed_capacity) {
+    uint32_t capacity = n < 4 ? 4 : n * 2;
+    uint64_t **freed = realloc(pool->freed, capacity * sizeof *freed);
+    if (!freed)
+      return PMALLOC_ERR_NOMEM;
+    pool->hot_bytes += (capacity - pool->freed_capacity) * sizeof *freed;
+    pool->freed = freed;
+    pool->freed_capacity = capacity;
+  }
+  pool->freed[n] = NULL;
+  if (bytes == 0)
+    return PMALLOC_OK;
+  pool->freed[n] = calloc(1, bytes);
+  if (!pool->freed[n])
+    return PMALLOC_ERR_NOMEM;
+  pool->hot_bytes += bytes;
+  return PMALLOC_OK;
+}
+
+static size_t freed_bytes(enum pmalloc_kind kind, size_t bytes) {
+  return kind == PMALLOC_RAW ? bitmap_bytes(bytes / PMALLOC_GRANULE) : 0;
+}
+
+static void drop_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
+  free(pool->freed[n]);
+  pool->freed[n] = NULL;
+  pool->hot_bytes -= bytes;
+}
+
+enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
+                              struct cold_chunk **out) {
+  size_t usual = next_bytes(pool, kind);
+  size_t bytes = need <= usual ? usual : pages_round(need);
+  struct cold_mark mark = cold_mark(pool);
+  struct cold_chunk *chunk;
+  if (bytes == 0 || bytes > (size_t)PTRDIFF_MAX / 2) {
+    errno = ENOMEM;
+    return PMALLOC_ERR_NOMEM;
+  }
+  enum pmalloc_status status = cold_chunk_new(pool, kind, bytes, &chunk);
+  if (status != PMALLOC_OK)
+    return status;
+  uint32_t n = chunk->index;
+  status = add_freed(pool, n, freed_bytes(kind, bytes));
+  if (status != PMALLOC_OK)
+    goto no_freed;
+  status = pages_map(&chunk->pages, bytes, bytes >= PAGES_HUGE ? PAGES_HUGE_OK : 0, pool->name);
+  if (status != PMALLOC_OK)
+    goto no_pages;
+  status = registry_add(&chunk->pages, pool->record, chunk);
+  if (status != PMALLOC_OK)
+    goto no_entry;
+  cold_chunk_publish(pool);
+  pool->reserved_bytes += chunk->pages.size;
+  if (!pool->chunk_size)
+    pool->next_bytes[kind] = step(usual);
+  *out = chunk;
+  return PMALLOC_OK;
+
+  int reason;
+no_entry:
+  reason = errno;
+  pages_unmap(&chunk->pages);
+  errno = reason;
+no_pages:
+  drop_freed(pool, n, freed_bytes(kind, bytes));
+no_freed:
+  reason = errno;
+  cold_rollback(pool, mark);
+  errno = reason;
+  return status;
+}
+
+int chunk_undo(pmalloc_pool *pool, struct cold_chunk *chunk, struct cold_mark mark) {
+  struct pages p = chunk->pages;
+  registry_remove(&p);
+  if (pages_unmap(&p) != PMALLOC_OK) {
+    /* Room in the tree and a range are there: this cannot fail. */
+    registry_add(&p, pool->record, chunk);
+    return 0;
+  }
+  pool->reserved_bytes -= p.size;
+  drop_freed(pool, chunk->index, freed_bytes((enum pmalloc_kind)chunk->kind, p.size));
+  pool->cold->chunks--;
+  cold_rollback(pool, mark);
+  return 1;
+}
+
+struct cold_chunk *chunk_of(const pmalloc_pool *pool, const void *address) {
+  uintptr_t addr = (uintptr_t)address;
+  const struct registry_range *range = registry_at(addr);
+  if (!range || !range->chunk || range->record != pool->record || addr < range->start ||
+      addr >= range->end)
+    return NULL;
+  return (struct cold_chunk *)(uintptr_t)range->chunk;
+}

@@ -1,0 +1,90 @@
+/* cold: the metadata of a pool that becomes read-only with it.
+ *
+ * It lies in slabs, guarded mappings of their own, each as large as all before
+ * it together: a pool of thousands of chunks has a dozen slabs, and protecting
+ * them costs a dozen calls.
+ *
+ *   slab 0            slab 1                 slab 2
+ *   +------------+    +------------+         +------------------------+
+ *   | slab       |<---| slab       |<--------| slab                   |<-- pool
+ *   | cold       |    | bitmaps of |         | bitmaps of chunks 9-31 |
+ *   | chunks 0-3 |    | chunks 2-8 |         | chunks 12-27 ...       |
+ *   | bitmaps    |    | ...        |         |                        |
+ *   +------------+    +------------+         +------------------------+
+ *
+ * Chunk descriptors lie in segments of 4, 8, 16, ...: they never move, so the
+ * registry may point at them, and the n-th is found without a search.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_COLD_H
+#define PMALLOC_COLD_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pages.h"
+#include "pool.h"
+
+#define COLD_MAGIC UINT64_C(0x636f6c64706d616c)
+#define COLD_SEGMENTS 30
+#define COLD_FIRST_SEGMENT 4
+
+struct registry_record;
+
+struct cold_chunk {
+  struct pages pages;
+  uint32_t index;
+  uint32_t kind;    /* enum pmalloc_kind; may change while nothing is in the chunk */
+  size_t used;      /* granules handed out from the front, holes included */
+  uint64_t *starts; /* bit i: granule i begins an allocation or object */
+  uint64_t *ends;   /* raw chunks: bit i: granule i is the last of an allocation */
+  uint8_t *slack;   /* raw chunks: a nibble per granule, unused bytes in a last granule */
+};
+
+struct cold {
+  uint64_t magic;
+  uintptr_t id;
+  uint32_t state; /* enum pmalloc_state, OPEN or PROTECTED */
+  uint32_t chunks;
+  uintptr_t root;
+  uint64_t root_check; /* keyed digest of this address, id, name and root; 0: no root */
+  struct cold_chunk *segment[COLD_SEGMENTS];
+  char name[PMALLOC_NAME_MAX + 1];
+};
+
+struct cold_slab {
+  struct pages pages;
+  struct cold_slab *older;
+  size_t used; /* bytes, this header included */
+};
+
+/* Where the cold metadata stood, to go back to. */
+struct cold_mark {
+  struct cold_slab *newest;
+  size_t used;
+};
+
+static inline size_t cold_granules(const struct cold_chunk *chunk) {
+  return chunk->pages.size / PMALLOC_GRANULE;
+}
+
+/* Makes the first slab of a pool that has none, with room for `more` bytes. */
+enum pmalloc_status cold_open(pmalloc_pool *pool, size_t more);
+
+/* Makes the descriptor of one more chunk, with bitmaps for `bytes` of it; it
+ * counts, and its pages must be filled in, only after cold_chunk_publish(). */
+enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t bytes,
+                                   struct cold_chunk **out);
+void cold_chunk_publish(pmalloc_pool *pool);
+
+/* The n-th chunk; n must be below cold->chunks. */
+struct cold_chunk *cold_chunk_at(const struct cold *cold, uint32_t n);
+
+struct cold_mark cold_mark(const pmalloc_pool *pool);
+
+/* Gives back everything made since the mark. What was carved must be zero
+ * again but for the descriptor of the chunk numbered cold->chunks. */
+void cold_rollback(pmalloc_pool *pool, struct cold_mark mark);
+
+#endif

@@ -1,0 +1,237 @@
+/* pool: the life of a pool.
+ *
+ *     create -----> OPEN ------ protect -----> PROTECTED
+ *                    |                             |
+ *                    +------ destroy ------+-------+
+ *                                          v
+ *                                      DESTROYED ---- forget
+ *
+ * Creating one takes heap memory for the hot half and a place in the list, and
+ * nothing from the kernel. Protecting one walks over its mappings: a call for
+ * each chunk and one for each of the few slabs of metadata, all or none.
+ *
+ * Locks, always taken in this order: the list of pools, one pool, the registry.
+ * fork() takes them all, but for pools that never mapped anything: their locks
+ * guard no more than a word, and the child makes them anew. A pool says that it
+ * maps (`mapped`) under the list lock, so fork() cannot overlook one.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "pool.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pool_internal.h"
+
+static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+static pmalloc_pool *newest;
+static uintptr_t last_id;
+
+/* ---- locks ---- */
+
+void pools_lock(void) { pthread_mutex_lock(&list_lock); }
+void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
+pmalloc_pool *pools_newest(void) { return newest; }
+
+void pool_lock_to_map(pmalloc_pool *pool) {
+  if (atomic_load(&pool->mapped)) {
+    pthread_mutex_lock(&pool->lock);
+    return;
+  }
+  pools_lock();
+  pthread_mutex_lock(&pool->lock);
+  atomic_store(&pool->mapped, 1);
+  pools_unlock();
+}
+
+static void before_fork(void) {
+  pools_lock();
+  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+    if (atomic_load(&pool->mapped))
+      pthread_mutex_lock(&pool->lock);
+  }
+  registry_before_fork();
+}
+
+static void after_fork_parent(void) {
+  registry_after_fork(0);
+  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+    if (atomic_load(&pool->mapped))
+      pthread_mutex_unlock(&pool->lock);
+  }
+  pools_unlock();
+}
+
+static void after_fork_child(void) {
+  registry_after_fork(1);
+  for (pmalloc_pool *pool = newest; pool; pool = pool->older)
+    pthread_mutex_init(&pool->lock, NULL);
+  pthread_mutex_init(&list_lock, NULL);
+}
+
+static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
+
+/* ---- create ---- */
+
+enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+  static pthread_once_t once = PTHREAD_ONCE_INIT;
+  size_t length = name ? strnlen(name, PMALLOC_NAME_MAX + 1) : PMALLOC_NAME_MAX + 1;
+  size_t rounded = pages_round(chunk_size);
+  if (length > PMALLOC_NAME_MAX || (chunk_size && rounded == 0) ||
+      rounded > (size_t)PTRDIFF_MAX / 2)
+    return PMALLOC_ERR_INVALID;
+  pthread_once(&once, watch_forks);
+  pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
+  if (!pool)
+    return PMALLOC_ERR_NOMEM;
+  pthread_mutex_init(&pool->lock, NULL);
+  pool->chunk_size = rounded;
+  memcpy(pool->name, name, length + 1);
+  pools_lock();
+  pool->id = ++last_id;
+  pool->older = newest;
+  if (newest)
+    newest->newer = pool;
+  newest = pool;
+  pools_unlock();
+  *out = pool;
+  return PMALLOC_OK;
+}
+
+/* ---- protect ---- */
+
+/* All mappings of a pool, chunks first: the metadata tells of them until the end. */
+static const struct pages *nth_mapping(void *of, size_t i) {
+  const pmalloc_pool *pool = of;
+  if (i < pool->cold->chunks)
+    return &cold_chunk_at(pool->cold, (uint32_t)i)->pages;
+  i -= pool->cold->chunks;
+  const struct cold_slab *slab = pool->slabs;
+  while (slab && i-- > 0)
+    slab = slab->older;
+  return slab ? &slab->pages : NULL;
+}
+
+enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool) {
+  enum pmalloc_status status = PMALLOC_OK;
+  pthread_mutex_lock(&pool->lock);
+  if (pool->state != PMALLOC_OPEN) {
+    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+  } else if (pool->cold) {
+    /* Written first, while it can be: it turns read-only with the rest. */
+    __atomic_store_n(&pool->cold->state, PMALLOC_PROTECTED, __ATOMIC_RELAXED);
+    status = pages_protect_all(nth_mapping, pool);
+    if (status != PMALLOC_OK)
+      __atomic_store_n(&pool->cold->state, PMALLOC_OPEN, __ATOMIC_RELAXED);
+  }
+  if (status == PMALLOC_OK)
+    pool->state = PMALLOC_PROTECTED;
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}
+
+/* ---- destroy ---- */
+
+/* Gives everything back, chunks first; goes on where an earlier try was stopped. */
+static enum pmalloc_status retire_all(pmalloc_pool *pool) {
+  enum pmalloc_status status;
+  for (; pool->retired < pool->cold->chunks; pool->retired++) {
+    struct pages p = cold_chunk_at(pool->cold, pool->retired)->pages;
+    if ((status = pages_retire(&p)) != PMALLOC_OK)
+      return status;
+  }
+  while (pool->slabs) {
+    struct cold_slab *older = pool->slabs->older;
+    struct pages p = pool->slabs->pages;
+    if ((status = pages_retire(&p)) != PMALLOC_OK)
+      return status;
+    pool->slabs = older;
+  }
+  return PMALLOC_OK;
+}
+
+static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
+  for (uint32_t n = 0; n < chunks; n++)
+    free(pool->freed[n]);
+  free(pool->freed);
+  blocks_release(&pool->blocks);
+  pool->freed = NULL;
+  pool->freed_capacity = 0;
+  pool->cold = NULL;
+  pool->raw_current = pool->objects_current = NULL;
+  pool->undo.pending = 0;
+  pool->reserved_bytes = pool->used_bytes = pool->allocations = pool->objects = 0;
+  pool->hot_bytes = pool->cold_bytes = 0;
+}
+
+/* The first mapping decides: while none was given back, a failure leaves the
+ * pool as it was. After that there is no way back; the pool counts as destroyed
+ * and another call goes on with the rest. */
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
+  enum pmalloc_status status = PMALLOC_OK;
+  pthread_mutex_lock(&pool->lock);
+  if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
+    status = PMALLOC_ERR_DESTROYED;
+  } else if (pool->cold) {
+    uint32_t chunks = pool->cold->chunks;
+    const struct cold_slab *slabs = pool->slabs;
+    registry_bury(pool->record);
+    status = retire_all(pool);
+    if (status == PMALLOC_OK) {
+      release_hot(pool, chunks);
+    } else if (pool->retired == 0 && pool->slabs == slabs &&
+               pool->state != PMALLOC_DESTROYED_STATE) {
+      registry_revive(pool->record);
+      pthread_mutex_unlock(&pool->lock);
+      return status;
+    }
+  }
+  pool->state = PMALLOC_DESTROYED_STATE;
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}
+
+void pmalloc_pool_forget(pmalloc_pool *pool) {
+  pools_lock();
+  pthread_mutex_lock(&pool->lock);
+  int alive = pool->cold != NULL;
+  if (!alive) {
+    if (pool->newer)
+      pool->newer->older = pool->older;
+    else
+      newest = pool->older;
+    if (pool->older)
+      pool->older->newer = pool->newer;
+  }
+  pthread_mutex_unlock(&pool->lock);
+  pools_unlock();
+  if (alive)
+    return; /* its memory is in use: the handle must stay */
+  free(pool->freed);
+  blocks_release(&pool->blocks);
+  pthread_mutex_destroy(&pool->lock);
+  free(pool);
+}
+
+/* ---- what it is ---- */
+
+void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
+  memset(out, 0, sizeof *out);
+  pthread_mutex_lock(&pool->lock);
+  out->state = pool->state;
+  out->chunks = pool->cold ? pool->cold->chunks : 0;
+  out->reserved_bytes = pool->reserved_bytes;
+  out->used_bytes = pool->used_bytes;
+  out->allocations = pool->allocations;
+  out->objects = pool->objects;
+  for (const struct cold_slab *slab = pool->slabs; slab; slab = slab->older)
+    out->cold_bytes += pages_resident(&slab->pages);
+  out->hot_bytes = sizeof *pool + strlen(pool->name) + 1 + pool->hot_bytes;
+  pthread_mutex_unlock(&pool->lock);
+}
+
+const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }
+
+uintptr_t pmalloc_pool_id(const pmalloc_pool *pool) { return pool->id; }

@@ -1,0 +1,86 @@
+/* pool_internal: the hot half of a pool, and what its rooms offer one another.
+ *
+ *    pool     life: create, protect, destroy; the list of pools; fork
+ *    chunk    mapping one more chunk, or taking that back
+ *    cold     the metadata that becomes read-only
+ *    alloc    raw allocations      blocks   the free ones among them
+ *    region   regions of objects   root     the root and its check word
+ *
+ * Nothing here is trusted by whoever answers a fault.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_POOL_INTERNAL_H
+#define PMALLOC_POOL_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "blocks.h"
+#include "cold.h"
+#include "pool.h"
+#include "registry_internal.h"
+
+/* How to take the newest region back. */
+struct region_undo {
+  int pending;
+  int made_chunk; /* the chunk was mapped for it */
+  int converted;  /* the chunk was an unused raw one */
+  struct cold_chunk *chunk;
+  struct cold_chunk *current; /* objects_current before */
+  size_t used;                /* of the chunk, before and after */
+  size_t used_after;
+  size_t next_bytes;
+  struct cold_mark mark;
+};
+
+struct pmalloc_pool {
+  pthread_mutex_t lock;
+  struct pmalloc_pool *newer, *older; /* under the list lock */
+  atomic_int mapped;                  /* may have mappings; set under the list lock */
+  enum pmalloc_state state;
+  uintptr_t id;
+  size_t chunk_size; /* 0: growing */
+
+  struct registry_record *record;
+  struct cold *cold;
+  struct cold_slab *slabs; /* newest */
+  size_t cold_bytes;       /* of all slabs, resident or not */
+  uint32_t retired;        /* chunks that destroy has already given back */
+
+  struct cold_chunk *raw_current, *objects_current; /* where the next bytes come from */
+  size_t next_bytes[2];                             /* size of the next chunk, by kind */
+  uint64_t **freed; /* by chunk: bit i: the allocation that began at granule i was freed */
+  uint32_t freed_capacity;
+  struct blocks blocks;
+  size_t freed_since_scan; /* granules */
+
+  size_t reserved_bytes, used_bytes, allocations, objects;
+  size_t hot_bytes; /* of heap memory behind this struct */
+  uint32_t open_regions;
+  struct region_undo undo;
+  char name[];
+};
+
+/* Takes the pool's lock, for what may map its first page: fork() must know. */
+void pool_lock_to_map(pmalloc_pool *pool);
+
+/* The lock of the list of pools. */
+void pools_lock(void);
+void pools_unlock(void);
+pmalloc_pool *pools_newest(void);
+
+/* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
+enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
+                              struct cold_chunk **out);
+
+/* Takes back the newest chunk, and the metadata made since the mark. 0 where
+ * the kernel would not: then the chunk stays. */
+int chunk_undo(pmalloc_pool *pool, struct cold_chunk *chunk, struct cold_mark mark);
+
+/* The pool's chunk that holds the address, or NULL. */
+struct cold_chunk *chunk_of(const pmalloc_pool *pool, const void *address);
+
+#endif

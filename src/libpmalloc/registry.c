@@ -1,0 +1,348 @@
+/* registry: the radix tree from addresses to ranges.
+ *
+ *    56      48 47      39 38      30 29      21 20       12 11      0
+ *   +----------+----------+----------+----------+-----------+---------+
+ *   |   root   |   node   |   node   | directory|   leaf    | offset  |
+ *   +----------+----------+----------+----------+-----------+---------+
+ *        |          |          |          |           |
+ *      512 ------> 512 -----> 512 -----> 512 --+---> 512 (4 KiB pages) --> range
+ *                                              |
+ *                                              +- tagged: one range covers the
+ *                                                 whole 2 MiB ------------> range
+ *
+ * Four nodes and a leaf cover the 57 bits of five-level paging. A leaf has a
+ * slot for every page of its 2 MiB, whatever the size of a page.
+ *
+ *   range {bounds, chunk} --> record {id, name, destroyed} : never freed
+ *                 |
+ *                 +---------> cold_chunk {bitmaps}         : until destroy
+ *
+ * Writers hold one lock. They store a node after it is zeroed and a range after
+ * it is filled, with release; readers load with acquire, and need no lock. A
+ * record counts the lookups that read the pool's cold metadata, so that
+ * destroying the pool does not pull it away from under them.
+ *
+ * A range is recycled only when it was removed, which happens to addresses
+ * nobody can hold. Still a lookup could be looking at it: it copies the fields,
+ * and believes them only if they hold the address it asked for.
+ *
+ * The tree itself is writable. An attacker who rewrites it confuses reports; it
+ * has no part in what keeps pools read-only.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include "registry.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#include "bitmap.h"
+#include "registry_internal.h"
+
+#define ADDRESS_BITS 57
+#define DIRECTORY_SHIFT 21
+#define NODE_SLOTS 512
+#define DIRECT ((uintptr_t)1)
+
+typedef _Atomic uintptr_t slot;
+
+static slot root[NODE_SLOTS];
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static struct registry_range *removed; /* ranges to use again, linked through start */
+
+/* ---- memory that is never given back ---- */
+
+/* Two arenas: nodes fill whole pages, records and ranges would break them up.
+ * Their mappings are lazy; only what is used costs memory. */
+#define ARENA_STEP ((size_t)1 << 20)
+
+static struct arena {
+  char *next;
+  size_t left;
+} nodes, smalls;
+
+static void *arena_take(struct arena *arena, size_t bytes) {
+  bytes = (bytes + 15) & ~(size_t)15;
+  if (bytes > arena->left) {
+    struct pages p;
+    if (pages_map(&p, ARENA_STEP, PAGES_LAZY, "registry") != PMALLOC_OK)
+      return NULL;
+    arena->next = p.base;
+    arena->left = p.size;
+  }
+  void *taken = arena->next;
+  arena->next += bytes;
+  arena->left -= bytes;
+  return taken;
+}
+
+/* ---- the tree ---- */
+
+static size_t leaf_slots(void) { return PAGES_HUGE / pages_page_size(); }
+
+static size_t leaf_index(uintptr_t addr) { return (addr & (PAGES_HUGE - 1)) / pages_page_size(); }
+
+/* The directory slot for an address; where a node is missing, NULL, or with
+ * `make` a new node. */
+static slot *directory_slot(uintptr_t addr, int make) {
+  slot *node = root;
+  if (addr >> ADDRESS_BITS)
+    return NULL;
+  for (unsigned shift = 48; shift > DIRECTORY_SHIFT; shift -= 9) {
+    slot *at = &node[addr >> shift & (NODE_SLOTS - 1)];
+    uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
+    if (below == 0) {
+      if (!make)
+        return NULL;
+      below = (uintptr_t)arena_take(&nodes, NODE_SLOTS * sizeof(slot));
+      if (below == 0)
+        return NULL;
+      atomic_store_explicit(at, below, memory_order_release);
+    }
+    node = (slot *)below;
+  }
+  return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
+}
+
+const struct registry_range *registry_at(uintptr_t addr) {
+  slot *at = directory_slot(addr, 0);
+  if (!at)
+    return NULL;
+  uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
+  if (below != 0 && !(below & DIRECT))
+    below = atomic_load_explicit(&((slot *)below)[leaf_index(addr)], memory_order_acquire);
+  const struct registry_range *range = (const struct registry_range *)(below & ~DIRECT);
+  if (!range || addr < range->outer_start || addr >= range->outer_end)
+    return NULL;
+  return range;
+}
+
+/* Lets every slot of [start, end) point at the range, or at nothing. */
+static void publish(uintptr_t start, uintptr_t end, const struct registry_range *range) {
+  for (uintptr_t at = start; at < end;) {
+    slot *directory = directory_slot(at, 0);
+    uintptr_t below = atomic_load_explicit(directory, memory_order_relaxed);
+    uintptr_t next = (at | (PAGES_HUGE - 1)) + 1;
+    if (below == 0 || below & DIRECT) {
+      uintptr_t direct = range ? (uintptr_t)range | DIRECT : 0;
+      atomic_store_explicit(directory, direct, memory_order_release);
+      at = next;
+      continue;
+    }
+    slot *leaf = (slot *)below;
+    for (; at < end && at < next; at += pages_page_size())
+      atomic_store_explicit(&leaf[leaf_index(at)], (uintptr_t)range, memory_order_release);
+  }
+}
+
+/* Makes the nodes and leaves that publish() will need. Those that a failure
+ * leaves behind are empty, and wait for the next one. */
+static int make_room(uintptr_t start, uintptr_t end) {
+  for (uintptr_t at = start; at < end; at = (at | (PAGES_HUGE - 1)) + 1) {
+    slot *directory = directory_slot(at, 1);
+    if (!directory)
+      return -1;
+    int whole = (at & (PAGES_HUGE - 1)) == 0 && end - at >= PAGES_HUGE;
+    if (whole || atomic_load_explicit(directory, memory_order_relaxed) != 0)
+      continue;
+    void *leaf = arena_take(&nodes, leaf_slots() * sizeof(slot));
+    if (!leaf)
+      return -1;
+    atomic_store_explicit(directory, (uintptr_t)leaf, memory_order_release);
+  }
+  return 0;
+}
+
+/* ---- writing ---- */
+
+enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,
+                                        const char *name) {
+  size_t bytes = strlen(name) + 1;
+  pthread_mutex_lock(&lock);
+  struct registry_record *record = arena_take(&smalls, sizeof *record + bytes);
+  pthread_mutex_unlock(&lock);
+  if (!record)
+    return PMALLOC_ERR_NOMEM;
+  record->id = id;
+  memcpy(record->name, name, bytes);
+  *out = record;
+  return PMALLOC_OK;
+}
+
+enum pmalloc_status registry_add(const struct pages *p, struct registry_record *record,
+                                 const struct cold_chunk *chunk) {
+  uintptr_t start = (uintptr_t)p->outer, end = start + p->outer_size;
+  enum pmalloc_status status = PMALLOC_ERR_NOMEM;
+  pthread_mutex_lock(&lock);
+  if (end >> ADDRESS_BITS) {
+    errno = ENOMEM;
+  } else if (make_room(start, end) == 0) {
+    struct registry_range *range = removed;
+    if (range)
+      removed = (struct registry_range *)range->start;
+    else
+      range = arena_take(&smalls, sizeof *range);
+    if (range) {
+      uintptr_t base = (uintptr_t)p->base;
+      *range = (struct registry_range){
+          start, end, base, base + p->size, record, chunk, chunk ? chunk->index : 0};
+      publish(start, end, range);
+      status = PMALLOC_OK;
+    }
+  }
+  pthread_mutex_unlock(&lock);
+  return status;
+}
+
+void registry_remove(const struct pages *p) {
+  pthread_mutex_lock(&lock);
+  struct registry_range *range =
+      (struct registry_range *)(uintptr_t)registry_at((uintptr_t)p->base);
+  if (range) {
+    publish(range->outer_start, range->outer_end, NULL);
+    range->outer_end = 0; /* holds no address: a late reader finds nothing */
+    range->start = (uintptr_t)removed;
+    removed = range;
+  }
+  pthread_mutex_unlock(&lock);
+}
+
+void registry_bury(struct registry_record *record) {
+  atomic_store(&record->destroyed, 1);
+  /* A handler that never returned (a long jump, a fork in its midst) leaves its
+   * count behind: give up after a moment, nobody is reading then. */
+  for (int patience = 20; patience > 0 && atomic_load(&record->readers) != 0; patience--)
+    nanosleep(&(struct timespec){0, 500000}, NULL);
+}
+
+void registry_revive(struct registry_record *record) { atomic_store(&record->destroyed, 0); }
+
+void registry_before_fork(void) { pthread_mutex_lock(&lock); }
+
+void registry_after_fork(int in_child) {
+  if (in_child)
+    pthread_mutex_init(&lock, NULL);
+  else
+    pthread_mutex_unlock(&lock);
+}
+
+/* ---- reading ---- */
+
+/* A lookup that may read the cold metadata, from here to leave(). */
+static int enter(struct registry_record *record) {
+  atomic_fetch_add(&record->readers, 1);
+  if (!atomic_load(&record->destroyed))
+    return 1;
+  atomic_fetch_sub(&record->readers, 1);
+  return 0;
+}
+
+static void leave(struct registry_record *record) { atomic_fetch_sub(&record->readers, 1); }
+
+/* 1 when all n bytes lie in one metadata slab of this pool: nothing else is
+ * read on the word of a pointer. */
+static int is_metadata(const struct registry_record *record, const void *at, size_t n) {
+  uintptr_t addr = (uintptr_t)at;
+  const struct registry_range *range = registry_at(addr);
+  return range && range->record == record && !range->chunk && addr % 8 == 0 &&
+         addr >= range->start && addr <= range->end && n <= range->end - addr;
+}
+
+/* The chunk of a range, where everything a lookup reads of it is in order. */
+static const struct cold_chunk *sound_chunk(const struct registry_range *range) {
+  const struct cold_chunk *chunk = range->chunk;
+  size_t granules = (range->end - range->start) / PMALLOC_GRANULE;
+  if (!is_metadata(range->record, chunk, sizeof *chunk) ||
+      (uintptr_t)chunk->pages.base != range->start || chunk->used > granules ||
+      !is_metadata(range->record, chunk->starts, bitmap_bytes(granules)))
+    return NULL;
+  if (chunk->kind == PMALLOC_RAW &&
+      (!is_metadata(range->record, chunk->ends, bitmap_bytes(granules)) ||
+       !is_metadata(range->record, chunk->slack, granules / 2)))
+    return NULL;
+  return chunk;
+}
+
+static void find_object(const struct cold_chunk *chunk, size_t granule, struct pmalloc_where *out) {
+  uintptr_t base = out->chunk_start;
+  size_t used = __atomic_load_n(&chunk->used, __ATOMIC_RELAXED);
+  size_t start = bitmap_previous(chunk->starts, granule);
+  if (start != BITMAP_NONE)
+    out->object_start = base + start * PMALLOC_GRANULE;
+  if (chunk->kind == PMALLOC_OBJECTS) {
+    size_t next = bitmap_next(chunk->starts, granule + 1, used);
+    out->object_end = base + (next == BITMAP_NONE ? used : next) * PMALLOC_GRANULE;
+  } else if (start != BITMAP_NONE) {
+    size_t last = bitmap_next(chunk->ends, start, used);
+    if (last != BITMAP_NONE && last >= granule) {
+      size_t slack = chunk->slack[last / 2] >> (last % 2 * 4) & 15;
+      out->object_end = base + (last + 1) * PMALLOC_GRANULE - slack;
+    }
+  }
+}
+
+int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
+  const struct registry_range *at = registry_at(addr);
+  memset(out, 0, sizeof *out);
+  if (!at)
+    return 0;
+  struct registry_range range = *at;
+  if (addr < range.outer_start || addr >= range.outer_end)
+    return 0; /* recycled while we looked */
+  struct registry_record *record = range.record;
+  out->pool_name = record->name;
+  out->pool_id = record->id;
+  out->chunk_index = range.index;
+  if (range.chunk) {
+    out->chunk_start = range.start;
+    out->chunk_end = range.end;
+  }
+  if (!enter(record)) {
+    out->place = PMALLOC_DESTROYED;
+    return 1;
+  }
+  if (is_metadata(record, record->cold, sizeof *record->cold))
+    out->protected_ = __atomic_load_n(&record->cold->state, __ATOMIC_RELAXED) == PMALLOC_PROTECTED;
+  const struct cold_chunk *chunk = range.chunk ? sound_chunk(&range) : NULL;
+  if (chunk)
+    out->kind = (enum pmalloc_kind)chunk->kind;
+  if (addr < range.start || addr >= range.end) {
+    out->place = PMALLOC_GUARD;
+  } else if (!range.chunk) {
+    out->place = PMALLOC_METADATA;
+  } else {
+    out->place = PMALLOC_DATA;
+    out->offset_in_chunk = addr - range.start;
+    if (chunk)
+      find_object(chunk, out->offset_in_chunk / PMALLOC_GRANULE, out);
+  }
+  leave(record);
+  return 1;
+}
+
+int pmalloc_registry_is_start(uintptr_t addr) {
+  const struct registry_range *range = registry_at(addr);
+  int answer = 0;
+  if (!range || !range->chunk || addr < range->start || addr >= range->end ||
+      addr % PMALLOC_GRANULE != 0)
+    return 0;
+  struct registry_record *record = range->record;
+  if (!enter(record))
+    return 0;
+  const struct cold_chunk *chunk = sound_chunk(range);
+  if (chunk)
+    answer = bitmap_test(chunk->starts, (addr - range->start) / PMALLOC_GRANULE);
+  leave(record);
+  return answer;
+}
+
+int pmalloc_registry_owns(uintptr_t addr) {
+  const struct registry_range *range = registry_at(addr);
+  return range && range->chunk && addr >= range->start && addr < range->end &&
+         !atomic_load_explicit(&range->record->destroyed, memory_order_acquire);
+}

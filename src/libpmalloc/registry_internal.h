@@ -1,0 +1,58 @@
+/* registry_internal: how the pools write the registry.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_REGISTRY_INTERNAL_H
+#define PMALLOC_REGISTRY_INTERNAL_H
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cold.h"
+#include "pages.h"
+#include "status.h"
+
+/* What stays of a pool for the life of the process: its tombstone. */
+struct registry_record {
+  uintptr_t id;
+  const struct cold *cold;
+  atomic_uint destroyed;
+  atomic_uint readers; /* lookups that are reading cold metadata right now */
+  char name[];
+};
+
+/* One mapping of a pool, guards included. Immutable once published. */
+struct registry_range {
+  uintptr_t outer_start, outer_end;
+  uintptr_t start, end;
+  struct registry_record *record;
+  const struct cold_chunk *chunk; /* NULL: a slab of cold metadata */
+  uint32_t index;
+};
+
+/* The mapping that holds addr, guards included, or NULL. Async-signal-safe. */
+const struct registry_range *registry_at(uintptr_t addr);
+
+/* Makes the record of a pool; its cold metadata is filled in before anything
+ * of the pool is added. */
+enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,
+                                        const char *name);
+
+/* Makes a mapping known. All or nothing. */
+enum pmalloc_status registry_add(const struct pages *p, struct registry_record *record,
+                                 const struct cold_chunk *chunk);
+
+/* Forgets a mapping whose address nobody can hold. */
+void registry_remove(const struct pages *p);
+
+/* From here on every range of the pool answers PMALLOC_DESTROYED; waits until
+ * no lookup reads the pool's cold metadata any more. `revive` undoes it. */
+void registry_bury(struct registry_record *record);
+void registry_revive(struct registry_record *record);
+
+/* fork() */
+void registry_before_fork(void);
+void registry_after_fork(int in_child);
+
+#endif

@@ -1,0 +1,138 @@
+/* root: the one pointer that says where a pool's contents begin.
+ *
+ *     hot                     cold, read-only          key page, read-only
+ *   +-----------+           +------------------+      +----------+
+ *   | pool      |---------->| id  name  root   |      | 16 bytes |
+ *   | name cold |           | root_check ------+--- = siphash(key, address of
+ *   +-----------+           +------------------+      cold, id, root, name)
+ *
+ * The way to the cold metadata leads over writable memory, so a write primitive
+ * can send a lookup elsewhere: to another pool's metadata, to an older copy, to
+ * a forgery. The check word ties the root to its name and to the address it lies
+ * at, under a key that an attacker who can only write does not know; and the
+ * metadata of a protected pool must really be read-only. What the lookup reads,
+ * it reads through pages_peek: a garbage pointer is an answer, not a crash.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <errno.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/random.h>
+
+#include "pool_internal.h"
+#include "siphash.h"
+
+/* Room for one whole page of at most 64 KiB, wherever the linker put it: the
+ * page must hold nothing else, because it is made read-only. */
+#define LARGEST_PAGE ((size_t)64 << 10)
+static unsigned char key_room[2 * LARGEST_PAGE];
+static int key_ready; /* under the list lock */
+
+static unsigned char *key_page(void) {
+  uintptr_t mask = pages_page_size() - 1;
+  return (unsigned char *)(((uintptr_t)key_room + mask) & ~mask);
+}
+
+/* Fills the key once. Called with the list lock held. */
+static enum pmalloc_status make_key(void) {
+  unsigned char key[16];
+  size_t got = 0;
+  if (key_ready)
+    return PMALLOC_OK;
+  while (got < sizeof key) {
+    ssize_t n = getrandom(key + got, sizeof key - got, 0);
+    if (n > 0) {
+      got += (size_t)n;
+    } else if (errno != EINTR) {
+      /* No getrandom in this sandbox: the kernel gave every process 16 random
+       * bytes at its start. */
+      const void *given = (const void *)getauxval(AT_RANDOM);
+      if (!given)
+        return PMALLOC_ERR_SYSTEM;
+      memcpy(key, given, sizeof key);
+      break;
+    }
+  }
+  memcpy(key_page(), key, sizeof key);
+  struct pages page = {.base = (char *)key_page(), .size = pages_page_size()};
+  enum pmalloc_status status = pages_protect(&page);
+  key_ready = status == PMALLOC_OK;
+  return status;
+}
+
+static uint64_t check_word(const struct cold *address, uintptr_t id, uintptr_t root,
+                           const char *name) {
+  struct {
+    uintptr_t address, id, root;
+    char name[PMALLOC_NAME_MAX + 1];
+  } said;
+  size_t n = strnlen(name, PMALLOC_NAME_MAX);
+  said.address = (uintptr_t)address;
+  said.id = id;
+  said.root = root;
+  memcpy(said.name, name, n);
+  return siphash24(key_page(), &said, 3 * sizeof(uintptr_t) + n);
+}
+
+enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root) {
+  pools_lock();
+  enum pmalloc_status status = make_key();
+  pools_unlock();
+  if (status != PMALLOC_OK)
+    return status;
+  pool_lock_to_map(pool);
+  if (pool->state != PMALLOC_OPEN)
+    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+  else if (!pool->cold)
+    status = cold_open(pool, 0);
+  if (status == PMALLOC_OK) {
+    struct cold *cold = pool->cold;
+    cold->root = (uintptr_t)root;
+    cold->root_check = check_word(cold, cold->id, cold->root, cold->name);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  return status;
+}
+
+static int read_root(const pmalloc_pool *pool, const char *name, void **root) {
+  struct cold copy;
+  if (!pool->cold)
+    return 0;
+  if (pages_peek(&copy, pool->cold, sizeof copy) != 0)
+    return -1;
+  if (copy.magic != COLD_MAGIC || copy.id != pool->id ||
+      strncmp(copy.name, name, sizeof copy.name) != 0)
+    return -1;
+  if ((pool->state == PMALLOC_PROTECTED || copy.state == PMALLOC_PROTECTED) &&
+      (copy.state != PMALLOC_PROTECTED || pages_is_readonly(pool->cold) == 0))
+    return -1;
+  if (copy.root == 0 && copy.root_check == 0)
+    return 0;
+  if (copy.root_check != check_word(pool->cold, copy.id, copy.root, name))
+    return -1;
+  if (copy.root == 0)
+    return 0;
+  *root = (void *)copy.root;
+  return 1;
+}
+
+int pmalloc_root_lookup(const char *name, void **root) {
+  int answer = 0, found = 0;
+  pools_lock();
+  for (pmalloc_pool *pool = pools_newest(); pool && !found; pool = pool->older) {
+    if (strcmp(pool->name, name) != 0)
+      continue;
+    pthread_mutex_lock(&pool->lock);
+    if (pool->state != PMALLOC_DESTROYED_STATE) {
+      found = 1;
+      answer = read_root(pool, name, root);
+    }
+    pthread_mutex_unlock(&pool->lock);
+  }
+  pools_unlock();
+  return answer;
+}
