@@ -14,8 +14,7 @@ static void plan_free(pm_plan *p) {
   PyMem_RawFree(p->externals);
   PyMem_RawFree(p->dicts);
   PyMem_RawFree(p->shapes);
-  PyMem_RawFree(p->seen.keys);
-  PyMem_RawFree(p->seen.values);
+  pm_map_free(&p->seen);
   PyMem_RawFree(p->equal);
   Py_XDECREF(p->keep);
   Py_XDECREF(p->weakrefs);

@@ -25,6 +25,7 @@
 #include "cpython_layout.h"
 
 #include "../libpmalloc/pool.h"
+#include "ptrmap.h"
 
 typedef enum {
   PM_KIND_STR,
@@ -68,12 +69,6 @@ typedef struct {
 } pm_shape;
 
 typedef struct {
-  PyObject **keys;
-  uint32_t *values;
-  size_t mask, used;
-} pm_map;
-
-typedef struct {
   uint32_t tries, hits;
 } pm_luck;
 #define PM_LUCK_KEYS 1024 /* one per key of the parent dict, folded */
@@ -105,8 +100,6 @@ typedef struct {
 int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge);
 int pm_kind_of(PyTypeObject *type); /* -1: not of a kind that freezes */
 size_t pm_edge_count(const pm_node *node);
-/* Grows an array of `size`-byte items to hold one more than `n`; -1 with MemoryError. */
-int pm_grow(void **array, size_t *room, size_t n, size_t size);
 
 /* freeze_equal.c: deduplication of equal scalars, where it pays */
 int pm_equal_find(pm_plan *p, PyObject *op, int kind, size_t luck_slot, uint32_t *node);

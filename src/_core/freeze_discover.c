@@ -12,20 +12,6 @@
 #include "freeze.h"
 #include "frozen_types.h"
 
-int pm_grow(void **array, size_t *room, size_t n, size_t size) {
-  if (n < *room)
-    return 0;
-  size_t more = *room < 256 ? 256 : *room + *room / 2;
-  void *bigger = PyMem_RawRealloc(*array, more * size);
-  if (bigger == NULL) {
-    PyErr_NoMemory();
-    return -1;
-  }
-  *array = bigger;
-  *room = more;
-  return 0;
-}
-
 int pm_kind_of(PyTypeObject *type) {
   if (type == &PyUnicode_Type)
     return PM_KIND_STR;
@@ -67,50 +53,6 @@ size_t pm_edge_count(const pm_node *node) {
   default:
     return 0;
   }
-}
-
-/* ---- the map of objects already met ------------------------------------- */
-
-static size_t map_slot(const pm_map *m, PyObject *key) {
-  size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 20) & m->mask;
-  while (m->keys[i] != NULL && m->keys[i] != key)
-    i = (i + 1) & m->mask;
-  return i;
-}
-
-static int map_resize(pm_map *m, size_t size) {
-  pm_map bigger = {.mask = size - 1, .used = m->used};
-  bigger.keys = PyMem_RawCalloc(size, sizeof(PyObject *));
-  bigger.values = PyMem_RawMalloc(size * sizeof(uint32_t));
-  if (bigger.keys == NULL || bigger.values == NULL) {
-    PyMem_RawFree(bigger.keys);
-    PyMem_RawFree(bigger.values);
-    PyErr_NoMemory();
-    return -1;
-  }
-  for (size_t i = 0; m->keys != NULL && i <= m->mask; i++) {
-    if (m->keys[i] != NULL) {
-      size_t j = map_slot(&bigger, m->keys[i]);
-      bigger.keys[j] = m->keys[i];
-      bigger.values[j] = m->values[i];
-    }
-  }
-  PyMem_RawFree(m->keys);
-  PyMem_RawFree(m->values);
-  *m = bigger;
-  return 0;
-}
-
-static int map_put(pm_map *m, PyObject *key, uint32_t value) {
-  if (m->keys == NULL || (m->used + 1) * 3 > (m->mask + 1) * 2) {
-    if (map_resize(m, m->keys == NULL ? 1024 : (m->mask + 1) * 2) < 0)
-      return -1;
-  }
-  size_t i = map_slot(m, key);
-  m->used += m->keys[i] == NULL;
-  m->keys[i] = key;
-  m->values[i] = value;
-  return 0;
 }
 
 /* ---- children ------------------------------------------------------------ */
@@ -158,17 +100,13 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   int kind = pm_kind_of(Py_TYPE(op));
   int several_owners = !pm_has_one_owner(op);
   if (several_owners) {
-    if (p->seen.keys != NULL) {
-      size_t i = map_slot(&p->seen, op);
-      if (p->seen.keys[i] != NULL) {
-        *edge = p->seen.values[i];
-        if (!is_key && !(*edge & PM_EDGE_EXTERNAL))
-          p->nodes[*edge].where |= PM_NODE_WANTED;
-        return 1;
-      }
+    if (pm_map_get(&p->seen, op, edge)) {
+      if (!is_key && !(*edge & PM_EDGE_EXTERNAL))
+        p->nodes[*edge].where |= PM_NODE_WANTED;
+      return 1;
     }
     if (is_external(op, kind))
-      return add_external(p, op, edge) < 0 || map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
+      return add_external(p, op, edge) < 0 || pm_map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
   }
   if (kind < 0)
     return 0;
@@ -190,7 +128,7 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   }
   if (!is_key)
     p->nodes[*edge].where |= PM_NODE_WANTED;
-  if (several_owners && map_put(&p->seen, op, *edge) < 0)
+  if (several_owners && pm_map_put(&p->seen, op, *edge) < 0)
     return -1;
   return 1;
 }

@@ -17,9 +17,11 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include "pool.h"
 
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -235,3 +237,5 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
 const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }
 
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool) { return pool->id; }
+
+enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool) { return pool->state; }

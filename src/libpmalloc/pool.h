@@ -39,12 +39,12 @@ enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
 struct pmalloc_stats {
   enum pmalloc_state state;
   uint32_t chunks;
-  size_t reserved_bytes;    /* usable bytes of all chunks */
-  size_t used_bytes;        /* handed out and not freed, granule-rounded */
-  size_t allocations;       /* live raw allocations */
-  size_t objects;           /* marked starts in object regions */
-  size_t cold_bytes;        /* resident bytes of cold metadata mappings */
-  size_t hot_bytes;         /* resident bytes of hot metadata */
+  size_t reserved_bytes; /* usable bytes of all chunks */
+  size_t used_bytes;     /* handed out and not freed, granule-rounded */
+  size_t allocations;    /* live raw allocations */
+  size_t objects;        /* marked starts in object regions */
+  size_t cold_bytes;     /* resident bytes of cold metadata mappings */
+  size_t hot_bytes;      /* resident bytes of hot metadata */
 };
 
 /* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
@@ -69,12 +69,13 @@ enum pmalloc_status pmalloc_pool_size_of(pmalloc_pool *pool, const void *allocat
 /* One contiguous, zeroed region for a builder of objects. */
 struct pmalloc_region {
   char *base;
-  size_t size;   /* usable bytes: the request rounded up to 16 */
+  size_t size;      /* usable bytes: the request rounded up to 16 */
   uint64_t *starts; /* bitmap of the region: bit i is granule i */
   size_t first_bit; /* bit number of region's first granule in `starts` */
   uint32_t chunk_index;
 };
-enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size, struct pmalloc_region *out);
+enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
+                                        struct pmalloc_region *out);
 
 /* Marks an object start; the address must lie in the region, 16-aligned. */
 static inline void pmalloc_region_mark(const struct pmalloc_region *r, const void *start) {
@@ -105,6 +106,8 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
 void pmalloc_pool_forget(pmalloc_pool *pool);
 
 void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
+/* Cheap: no lock is taken. */
+enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool);
 const char *pmalloc_pool_name(const pmalloc_pool *pool);
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool);
 

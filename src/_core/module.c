@@ -1,0 +1,114 @@
+/* pmalloc._core: the extension module.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "errors.h"
+#include "freeze.h"
+#include "frozen_types.h"
+#include "guards.h"
+#include "pool_type.h"
+#include "selftest.h"
+
+static PyObject *thaw(PyObject *module, PyObject *obj) {
+  (void)module;
+  return pm_thaw(obj, 1);
+}
+
+static int find(PyObject *obj, struct pmalloc_where *where) {
+  uintptr_t at = Py_IS_TYPE(obj, &PmAllocation_Type)
+                     ? (uintptr_t)((pm_allocation *)obj)->address
+                     : (uintptr_t)obj;
+  return pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA;
+}
+
+static PyObject *is_protected(PyObject *module, PyObject *obj) {
+  (void)module;
+  struct pmalloc_where where;
+  return PyBool_FromLong(find(obj, &where) && where.protected_);
+}
+
+static PyObject *pool_id_of(PyObject *module, PyObject *obj) {
+  (void)module;
+  struct pmalloc_where where;
+  if (!find(obj, &where))
+    Py_RETURN_NONE;
+  return PyLong_FromSize_t(where.pool_id);
+}
+
+static PyObject *is_frozen(PyObject *module, PyObject *obj) {
+  (void)module;
+  return PyBool_FromLong(pm_is_frozen(obj));
+}
+
+static PyObject *root(PyObject *module, PyObject *name) {
+  (void)module;
+  const char *text = PyUnicode_Check(name) ? PyUnicode_AsUTF8(name) : NULL;
+  if (text == NULL) {
+    if (!PyErr_Occurred())
+      PyErr_SetString(PyExc_TypeError, "root() needs the name of a pool, a str");
+    return NULL;
+  }
+  void *object = NULL;
+  int found = pmalloc_root_lookup(text, &object);
+  if (found > 0)
+    return Py_NewRef((PyObject *)object);
+  if (found == 0)
+    PyErr_SetObject(PyExc_KeyError, name);
+  else
+    PyErr_Format(PmCorruptionError,
+                 "the metadata of pool '%U' is not what pmalloc wrote there: something in this "
+                 "process forged it; do not trust its root",
+                 name);
+  return NULL;
+}
+
+static PyObject *install_handler(PyObject *module, PyObject *arg) {
+  (void)module;
+  int stack_signal = (int)PyLong_AsLong(arg);
+  if (stack_signal == -1 && PyErr_Occurred())
+    return NULL;
+  if (pm_handler_install(stack_signal) < 0)
+    return NULL;
+  Py_RETURN_NONE;
+}
+
+static PyMethodDef methods[] = {
+    {"thaw", thaw, METH_O, "thaw($module, obj, /)\n--\n\nA plain, mutable deep copy."},
+    {"is_protected", is_protected, METH_O,
+     "is_protected($module, obj, /)\n--\n\nWhether the object lies in a protected pool."},
+    {"is_frozen", is_frozen, METH_O,
+     "is_frozen($module, obj, /)\n--\n\nWhether the object lies in a pool."},
+    {"pool_id_of", pool_id_of, METH_O,
+     "pool_id_of($module, obj, /)\n--\n\nNumber of the object's pool, or None."},
+    {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
+    {"install_handler", install_handler, METH_O,
+     "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
+    {NULL, NULL, 0, NULL}};
+
+static int exec(PyObject *module) {
+  if (pm_layout_check() < 0 || pm_errors_init(module) < 0 || pm_frozen_types_ready() < 0)
+    return -1;
+  if (PyModule_AddType(module, &PmPool_Type) < 0 ||
+      PyModule_AddType(module, &PmAllocation_Type) < 0 ||
+      PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
+      PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
+      PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0)
+    return -1;
+  return pm_selftest();
+}
+
+static PyModuleDef_Slot slots[] = {
+    {Py_mod_exec, exec},
+    {Py_mod_multiple_interpreters, Py_MOD_MULTIPLE_INTERPRETERS_NOT_SUPPORTED},
+    {0, NULL}};
+
+static struct PyModuleDef definition = {
+    PyModuleDef_HEAD_INIT,
+    .m_name = "pmalloc._core",
+    .m_doc = PyDoc_STR("The part of pmalloc that has to be C; import pmalloc instead."),
+    .m_methods = methods,
+    .m_slots = slots,
+};
+
+PyMODINIT_FUNC PyInit__core(void);
+PyMODINIT_FUNC PyInit__core(void) { return PyModuleDef_Init(&definition); }

@@ -1,0 +1,281 @@
+/* Pool: a named group of chunks that are protected together.
+ *
+ * The Python class pmalloc.Pool adds what needs no C: the register of live
+ * pools and the context manager.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "pool_type.h"
+
+#include "errors.h"
+#include "freeze.h"
+#include "guards.h"
+
+static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->name); }
+
+enum pmalloc_state pm_pool_state(const pm_pool *self) {
+  return pmalloc_pool_state(self->pool);
+}
+
+static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+  static char *keywords[] = {"name", "chunk_size", NULL};
+  PyObject *name;
+  Py_ssize_t chunk_size = 0, length;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$n:Pool", keywords, &name, &chunk_size))
+    return NULL;
+  const char *text = PyUnicode_AsUTF8AndSize(name, &length);
+  if (text == NULL)
+    return NULL;
+  if (length < 1 || length > PMALLOC_NAME_MAX || strlen(text) != (size_t)length)
+    return PyErr_Format(PyExc_ValueError,
+                        "a pool's name has 1 to %d bytes of UTF-8 and no zero in it, not %zd",
+                        PMALLOC_NAME_MAX, length);
+  if (chunk_size < 0)
+    return PyErr_Format(PyExc_ValueError, "chunk_size of pool '%U' is negative: %zd", name,
+                        chunk_size);
+  pm_pool *self = (pm_pool *)type->tp_alloc(type, 0);
+  if (self == NULL)
+    return NULL;
+  self->name = Py_NewRef(name);
+  self->keep = PyList_New(0);
+  enum pmalloc_status status = self->keep == NULL
+                                   ? PMALLOC_ERR_NOMEM
+                                   : pmalloc_pool_create(&self->pool, text, (size_t)chunk_size);
+  if (status != PMALLOC_OK) {
+    Py_DECREF(self);
+    return pm_raise_status(status, "create", text);
+  }
+  return (PyObject *)self;
+}
+
+static void dealloc(PyObject *op) {
+  pm_pool *self = (pm_pool *)op;
+  PyTypeObject *type = Py_TYPE(op);
+  if (self->pool != NULL) {
+    struct pmalloc_stats stats;
+    pmalloc_pool_stats(self->pool, &stats);
+    /* Memory that was handed out stays for ever: nobody knows who still reads it. */
+    if (stats.chunks == 0 || stats.state == PMALLOC_DESTROYED_STATE) {
+      pmalloc_pool_forget(self->pool);
+      Py_XDECREF(self->keep);
+    }
+  } else {
+    Py_XDECREF(self->keep);
+  }
+  Py_XDECREF(self->name);
+  type->tp_free(op);
+  if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
+    Py_DECREF(type);
+}
+
+/* Raises unless the pool is open. */
+static int need_open(pm_pool *self, const char *verb) {
+  enum pmalloc_state state = pm_pool_state(self);
+  if (state == PMALLOC_OPEN)
+    return 0;
+  pm_raise_status(state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED, verb,
+                  name_of(self));
+  return -1;
+}
+
+static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
+  static char *keywords[] = {"size", "align", NULL};
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t size, align = 16;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|$n:alloc", keywords, &size, &align))
+    return NULL;
+  if (size < 0 || align < 0)
+    return pm_raise_status(PMALLOC_ERR_INVALID, "allocate from", name_of(self));
+  void *address;
+  enum pmalloc_status status =
+      pmalloc_pool_alloc(self->pool, (size_t)size, (size_t)align, &address);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "allocate from", name_of(self));
+  PyObject *allocation = pm_allocation_new(self, address, size);
+  if (allocation == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return allocation;
+}
+
+static PyObject *free_(PyObject *op, PyObject *arg) {
+  pm_pool *self = (pm_pool *)op;
+  if (!Py_IS_TYPE(arg, &PmAllocation_Type))
+    return PyErr_Format(PyExc_TypeError,
+                        "cannot free from pool '%U': an Allocation is needed, not %s", self->name,
+                        Py_TYPE(arg)->tp_name);
+  pm_allocation *allocation = (pm_allocation *)arg;
+  if (allocation->pool != self)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot free from pool '%U': the allocation belongs to pool '%U'",
+                        self->name, allocation->pool->name);
+  if (allocation->freed)
+    return pm_raise_status(PMALLOC_ERR_DOUBLE_FREE, "free from", name_of(self));
+  if (allocation->views > 0)
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot free from pool '%U': %zd view(s) of the allocation are alive; "
+                        "release them first",
+                        self->name, allocation->views);
+  enum pmalloc_status status = pmalloc_pool_free(self->pool, allocation->address);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "free from", name_of(self));
+  allocation->freed = 1;
+  Py_RETURN_NONE;
+}
+
+static PyObject *prealloc(PyObject *op, PyObject *arg) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t bytes = PyNumber_AsSsize_t(arg, PyExc_OverflowError);
+  if (bytes == -1 && PyErr_Occurred())
+    return NULL;
+  enum pmalloc_status status = bytes < 0 ? PMALLOC_ERR_INVALID
+                                         : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "preallocate in", name_of(self));
+  Py_RETURN_NONE;
+}
+
+static PyObject *freeze(PyObject *op, PyObject *obj) {
+  pm_pool *self = (pm_pool *)op;
+  if (need_open(self, "freeze into") < 0)
+    return NULL;
+  pm_realloc_guard_install();
+  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep);
+  if (frozen == NULL)
+    return NULL;
+  enum pmalloc_status status = pmalloc_pool_set_root(self->pool, frozen);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "set the root of", name_of(self));
+  return Py_NewRef(frozen);
+}
+
+static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
+  static char *keywords[] = {"revoke", NULL};
+  pm_pool *self = (pm_pool *)op;
+  int revoke = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:protect", keywords, &revoke))
+    return NULL;
+  if (need_open(self, "protect") < 0)
+    return NULL;
+  if (self->writable_views > 0 && !revoke)
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot protect pool '%U': %zd writable view(s) of its allocations are "
+                        "alive; release them, or pass revoke=True and no longer write to them",
+                        self->name, self->writable_views);
+  pm_realloc_guard_install();
+  enum pmalloc_status status = pmalloc_pool_protect(self->pool);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "protect", name_of(self));
+  Py_RETURN_NONE;
+}
+
+static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
+  static char *keywords[] = {"force", NULL};
+  pm_pool *self = (pm_pool *)op;
+  int force = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:destroy", keywords, &force))
+    return NULL;
+  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
+    return pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
+  if (self->views > 0)
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
+                        "release them first",
+                        self->name, self->views);
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  if (stats.objects > 0 && !force)
+    return PyErr_Format(PmError,
+                        "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
+                        "counts who still uses them; if surely nobody does, pass force=True",
+                        self->name, stats.objects);
+  enum pmalloc_status status = pmalloc_pool_destroy(self->pool);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "destroy", name_of(self));
+  return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
+                                                                              : Py_NewRef(Py_None);
+}
+
+static const char *const state_names[] = {"open", "protected", "destroyed"};
+
+static PyObject *stats(PyObject *op, PyObject *unused) {
+  (void)unused;
+  const pm_pool *self = (pm_pool *)op;
+  struct pmalloc_stats s;
+  pmalloc_pool_stats(self->pool, &s);
+  return Py_BuildValue("{sOsssIsnsnsnsnsnsnsn}", "name", self->name, "state",
+                       state_names[s.state], "chunks", (unsigned)s.chunks, "reserved_bytes",
+                       (Py_ssize_t)s.reserved_bytes, "used_bytes", (Py_ssize_t)s.used_bytes,
+                       "allocations", (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
+                       "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
+                       "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views",
+                       self->views);
+}
+
+static PyObject *get_root(PyObject *op, void *unused) {
+  (void)unused;
+  const pm_pool *self = (pm_pool *)op;
+  void *root = NULL;
+  int found = pmalloc_root_lookup(name_of(self), &root);
+  if (found < 0)
+    return PyErr_Format(PmCorruptionError, "the root of pool '%U' was tampered with", self->name);
+  if (found == 0)
+    Py_RETURN_NONE;
+  return Py_NewRef((PyObject *)root);
+}
+static PyObject *get_name(PyObject *op, void *unused) {
+  (void)unused;
+  return Py_NewRef(((pm_pool *)op)->name);
+}
+static PyObject *get_state(PyObject *op, void *unused) {
+  (void)unused;
+  return PyUnicode_FromString(state_names[pm_pool_state((pm_pool *)op)]);
+}
+static PyObject *get_id(PyObject *op, void *unused) {
+  (void)unused;
+  return PyLong_FromSize_t(pmalloc_pool_id(((pm_pool *)op)->pool));
+}
+
+static PyObject *repr(PyObject *op) {
+  const pm_pool *self = (pm_pool *)op;
+  struct pmalloc_stats s;
+  pmalloc_pool_stats(self->pool, &s);
+  return PyUnicode_FromFormat("<pmalloc.Pool '%U': %s, %zu of %zu bytes used>", self->name,
+                              state_names[s.state], s.used_bytes, s.reserved_bytes);
+}
+
+#define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
+static PyMethodDef methods[] = {
+    {"alloc", KEYWORDS(alloc), METH_VARARGS | METH_KEYWORDS,
+     "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"free", free_, METH_O,
+     "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
+    {"prealloc", prealloc, METH_O,
+     "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
+    {"freeze", freeze, METH_O,
+     "freeze($self, obj, /)\n--\n\nDeep-copies obj into the pool as live objects."},
+    {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
+     "protect($self, revoke=False)\n--\n\nMakes the pool read-only. There is no way back."},
+    {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
+     "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
+    {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},
+    {NULL, NULL, 0, NULL}};
+
+static PyGetSetDef getset[] = {
+    {"name", get_name, NULL, "The pool's name (str).", NULL},
+    {"state", get_state, NULL, "'open', 'protected' or 'destroyed'.", NULL},
+    {"root", get_root, NULL, "The object of the last freeze(), read from protected metadata.",
+     NULL},
+    {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
+    {NULL, NULL, NULL, NULL, NULL}};
+
+PyTypeObject PmPool_Type = {
+    PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pmalloc._core.Pool",
+    .tp_doc = PyDoc_STR("A named group of chunks that are protected together."),
+    .tp_basicsize = sizeof(pm_pool),
+    .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
+    .tp_new = new_,
+    .tp_dealloc = dealloc,
+    .tp_repr = repr,
+    .tp_methods = methods,
+    .tp_getset = getset,
+};

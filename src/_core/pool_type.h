@@ -1,0 +1,36 @@
+/* Pool and Allocation as Python types: thin over libpmalloc.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PM_POOL_TYPE_H
+#define PM_POOL_TYPE_H
+
+#include "cpython_layout.h"
+
+#include "../libpmalloc/pool.h"
+
+typedef struct {
+  PyObject_HEAD
+  pmalloc_pool *pool;
+  PyObject *name;           /* str */
+  PyObject *keep;           /* list: what the frozen objects rely on outside the pool */
+  Py_ssize_t views;         /* buffers of its allocations that are alive ... */
+  Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */
+} pm_pool;
+
+typedef struct {
+  PyObject_HEAD
+  pm_pool *pool; /* owned */
+  char *address;
+  Py_ssize_t size;
+  Py_ssize_t views;
+  int freed;
+} pm_allocation;
+
+extern PyTypeObject PmPool_Type;
+extern PyTypeObject PmAllocation_Type;
+
+enum pmalloc_state pm_pool_state(const pm_pool *self);
+PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size);
+
+#endif

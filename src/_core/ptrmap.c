@@ -1,0 +1,79 @@
+/* ptrmap: from an object's address to a number; and arrays that grow.
+ *
+ * Open addressing, linear probing, two thirds full at the most. Raw memory, so
+ * that nothing here can start a garbage collection.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "ptrmap.h"
+
+int pm_grow(void **array, size_t *room, size_t n, size_t size) {
+  if (n < *room)
+    return 0;
+  size_t more = *room < 256 ? 256 : *room + *room / 2;
+  void *bigger = PyMem_RawRealloc(*array, more * size);
+  if (bigger == NULL) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  *array = bigger;
+  *room = more;
+  return 0;
+}
+
+static size_t slot_of(const pm_map *m, PyObject *key) {
+  size_t i = (size_t)(((uintptr_t)key >> 4) * UINT64_C(0x9E3779B97F4A7C15) >> 20) & m->mask;
+  while (m->keys[i] != NULL && m->keys[i] != key)
+    i = (i + 1) & m->mask;
+  return i;
+}
+
+static int resize(pm_map *m, size_t size) {
+  pm_map bigger = {.mask = size - 1, .used = m->used};
+  bigger.keys = PyMem_RawCalloc(size, sizeof(PyObject *));
+  bigger.values = PyMem_RawMalloc(size * sizeof(uint32_t));
+  if (bigger.keys == NULL || bigger.values == NULL) {
+    PyMem_RawFree(bigger.keys);
+    PyMem_RawFree(bigger.values);
+    PyErr_NoMemory();
+    return -1;
+  }
+  for (size_t i = 0; m->keys != NULL && i <= m->mask; i++) {
+    if (m->keys[i] != NULL) {
+      size_t j = slot_of(&bigger, m->keys[i]);
+      bigger.keys[j] = m->keys[i];
+      bigger.values[j] = m->values[i];
+    }
+  }
+  PyMem_RawFree(m->keys);
+  PyMem_RawFree(m->values);
+  *m = bigger;
+  return 0;
+}
+
+int pm_map_put(pm_map *m, PyObject *key, uint32_t value) {
+  if (m->keys == NULL || (m->used + 1) * 3 > (m->mask + 1) * 2) {
+    if (resize(m, m->keys == NULL ? 1024 : (m->mask + 1) * 2) < 0)
+      return -1;
+  }
+  size_t i = slot_of(m, key);
+  m->used += m->keys[i] == NULL;
+  m->keys[i] = key;
+  m->values[i] = value;
+  return 0;
+}
+
+int pm_map_get(const pm_map *m, PyObject *key, uint32_t *value) {
+  if (m->keys == NULL)
+    return 0;
+  size_t i = slot_of(m, key);
+  if (m->keys[i] == NULL)
+    return 0;
+  *value = m->values[i];
+  return 1;
+}
+
+void pm_map_free(pm_map *m) {
+  PyMem_RawFree(m->keys);
+  PyMem_RawFree(m->values);
+}

@@ -1,0 +1,25 @@
+/* ptrmap: from an object's address to a number.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PM_PTRMAP_H
+#define PM_PTRMAP_H
+
+#include "cpython_layout.h"
+
+typedef struct {
+  PyObject **keys;
+  uint32_t *values;
+  size_t mask, used;
+} pm_map;
+
+/* 1 and *value when the key is there, else 0. */
+int pm_map_get(const pm_map *m, PyObject *key, uint32_t *value);
+/* Enters or replaces; -1 with MemoryError. */
+int pm_map_put(pm_map *m, PyObject *key, uint32_t value);
+void pm_map_free(pm_map *m);
+
+/* Grows an array of `size`-byte items to hold one more than `n`; -1 with MemoryError. */
+int pm_grow(void **array, size_t *room, size_t n, size_t size);
+
+#endif

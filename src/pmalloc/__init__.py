@@ -1,0 +1,49 @@
+"""Protectable memory for Python processes.
+
+Data that is written while a program starts and must not change afterwards goes
+into pages of its own, and the MMU makes them read-only: raw memory and live
+Python objects. ::
+
+    import pmalloc
+
+    CONFIG = pmalloc.freeze(load_config(), name="config")
+    CONFIG["db"]["host"]          # read as any dict, from any worker, uncopied
+    CONFIG["db"]["host"] = "x"    # TypeError; from C: SIGSEGV, with a report
+
+After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
+2017-2018) and ``__ro_after_init``.
+"""
+
+from ._core import Allocation, FrozenDict, FrozenList, FrozenSet
+from ._errors import (
+    CorruptionError,
+    DestroyedError,
+    PmallocError,
+    ProtectedError,
+    SealedError,
+    UnfreezableError,
+)
+from ._objects import freeze, is_protected, root, thaw
+from ._pools import Pool, pool_of, pools
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Allocation",
+    "CorruptionError",
+    "DestroyedError",
+    "FrozenDict",
+    "FrozenList",
+    "FrozenSet",
+    "PmallocError",
+    "Pool",
+    "ProtectedError",
+    "SealedError",
+    "UnfreezableError",
+    "freeze",
+    "is_protected",
+    "pool_of",
+    "pools",
+    "root",
+    "thaw",
+]

@@ -1,0 +1,80 @@
+"""freeze, thaw, and looking frozen objects up."""
+
+from __future__ import annotations
+
+from itertools import count
+
+from . import _core
+from ._pools import Pool, _live
+
+_numbers = count(1)
+
+
+def _free_name() -> str:
+    """'frozen-1', or the next number no live pool has."""
+    while (name := f"frozen-{next(_numbers)}") in _live:
+        pass
+    return name
+
+
+def freeze[T](obj: T, *, name: str | None = None) -> T:
+    """Deep-copies an object into a pool of its own, protected, as live objects.
+
+    Dicts become `FrozenDict`, lists `FrozenList`, sets `FrozenSet`; everything else
+    keeps its exact type. All of it is immortal and not seen by the garbage collector.
+    What is frozen already is returned as it is, and no pool is made.
+
+    Args:
+        obj: None, bool, int, float, complex, str, bytes, range, tuple, list, dict, set,
+            frozenset, nested in any way, with shared parts and cycles.
+        name: of the pool; ``frozen-1`` and so on without.
+
+    Returns:
+        The new root. Only it is new in the type checker's eyes: a FrozenDict is a dict.
+
+    Raises:
+        UnfreezableError: something in it is of another type; `path` says where.
+        ValueError: a live pool has that name.
+        MemoryError, OSError: nothing was frozen, nothing is left behind.
+    """
+    if _core.is_frozen(obj):
+        return obj
+    pool = Pool(_free_name() if name is None else name)
+    try:
+        frozen = pool.freeze(obj)
+        pool.protect()
+    except BaseException:
+        pool.destroy(force=True)
+        raise
+    return frozen
+
+
+def thaw[T](obj: T) -> T:
+    """A plain, mutable deep copy: dict for FrozenDict, list for FrozenList, set for FrozenSet.
+
+    Nothing of the copy lies in a pool. Parts that are not frozen are copied too where they are
+    of a kind that freezes; objects of other types are the same ones in the copy.
+
+    Raises:
+        MemoryError: out of memory.
+    """
+    return _core.thaw(obj)  # type: ignore[return-value]
+
+
+def is_protected(obj: object) -> bool:
+    """Whether the memory of an object, or of an Allocation, is a protected pool's."""
+    return _core.is_protected(obj)
+
+
+def root(name: str) -> object:
+    """The object that was frozen last into the live pool of that name.
+
+    The pointer is read from the pool's protected metadata. A name in a module, to
+    which `freeze` was assigned, can be made to point elsewhere by a stray write; this
+    look-up cannot.
+
+    Raises:
+        KeyError: no live pool has that name, or it has no root.
+        CorruptionError: the metadata was forged.
+    """
+    return _core.root(name)
