@@ -271,23 +271,40 @@ enum pmalloc_status pages_protect(const struct pages *p) {
   return set_protection(p, PROT_READ) == 0 ? PMALLOC_OK : from_errno();
 }
 
-enum pmalloc_status pages_protect_all(pages_nth nth, void *of) {
-  const struct pages *p;
-  size_t i;
-  for (i = 0; (p = nth(of, i)) != NULL; i++) {
-    if (set_protection(p, PROT_READ) != 0)
+/* Mappings made one after the other usually lie side by side. Where their guards
+ * are markers, a run of them takes one call: nothing lies in between. */
+static size_t run_of(pages_nth nth, void *of, size_t i, struct pages *run) {
+  const struct pages *p = nth(of, i++);
+  *run = *p;
+  if (!p->markers)
+    return i;
+  for (; (p = nth(of, i)) != NULL && p->markers; i++) {
+    if (p->outer + p->outer_size == run->outer)
+      run->outer = p->outer;
+    else if (p->outer != run->outer + run->outer_size)
       break;
+    run->outer_size += p->outer_size;
   }
-  if (p == NULL)
-    return PMALLOC_OK;
-  int reason = errno;
-  while (i-- > 0) {
-    p = nth(of, i);
-    mprotect(p->markers ? p->outer : p->base, p->markers ? p->outer_size : p->size,
-             PROT_READ | PROT_WRITE);
+  return i;
+}
+
+enum pmalloc_status pages_protect_all(pages_nth nth, void *of) {
+  struct pages run;
+  for (size_t i = 0; nth(of, i) != NULL;) {
+    i = run_of(nth, of, i, &run);
+    if (set_protection(&run, PROT_READ) == 0)
+      continue;
+    /* Back to how it was; the failed call may have done a part of its run. */
+    int reason = errno;
+    while (i-- > 0) {
+      const struct pages *p = nth(of, i);
+      mprotect(p->markers ? p->outer : p->base, p->markers ? p->outer_size : p->size,
+               PROT_READ | PROT_WRITE);
+    }
+    errno = reason;
+    return from_errno();
   }
-  errno = reason;
-  return from_errno();
+  return PMALLOC_OK;
 }
 
 /* ---- giving back ---- */
