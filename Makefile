@@ -32,7 +32,7 @@ py-test: ## the Python tests; ARGS="-k name" chooses
 	@python=$$(tools/setup.sh dev); "$$python" -m pytest $(ARGS)
 
 c-test: ## the tests of libpmalloc, plain and under sanitizers
-	@tests/c/run.sh
+	@tools/c-test.sh
 
 bench: ## the benchmark table
 	@python=$$(tools/setup.sh dev demo); "$$python" benchmarks/run.py $(ARGS)

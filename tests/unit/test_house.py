@@ -14,8 +14,14 @@ PYTHON = sorted((SRC / "pmalloc").rglob("*.py*"))
 PYTHON = [p for p in PYTHON if p.suffix in {".py", ".pyi"}]
 HEADERS = [p for p in LIB + CORE if p.suffix == ".h"] + PUBLIC
 
-# libpmalloc from the ground up: a room may use the rooms below it only.
-STOREYS = ["status", "pages", "registry", "pool", "fault"]
+# libpmalloc from the ground up: a file may use its own storey and those below. A pool and
+# the registry that finds it read the same metadata, so they share one.
+STOREYS = [
+    {"status", "bitmap", "blocks"},
+    {"pages"},
+    {"registry", "cold", "chunk", "pool"},
+    {"fault"},
+]
 
 # What asks the kernel for pages, or alters how they may be used.
 PAGE_CALLS = re.compile(
@@ -56,10 +62,10 @@ def includes(path: Path) -> list[str]:
 
 
 def storey(filename: str) -> int | None:
-    """`pool_alloc.c` belongs to the storey `pool`; None for a name that has no place yet."""
+    """`pool_alloc.c` lives where `pool` does; None for a name that has no place yet."""
     stem = Path(filename).stem
-    for level, room in enumerate(STOREYS):
-        if stem == room or stem.startswith(room + "_"):
+    for level, rooms in enumerate(STOREYS):
+        if any(stem == room or stem.startswith(room + "_") for room in rooms):
             return level
     return None
 
