@@ -34,6 +34,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -111,12 +112,13 @@ static int call_madvise(void *at, size_t bytes, int advice) {
   return madvise(at, bytes, advice);
 }
 
+/* Past libc's wrapper: a sanitizer would look at the bytes, which may not be there. */
 static ssize_t call_peek(void *to, const void *from, size_t n) {
   if (refused(PAGES_CALL_PEEK))
     return -1;
   struct iovec local = {to, n};
   struct iovec remote = {(void *)(uintptr_t)from, n};
-  return process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+  return syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
 }
 
 static enum pmalloc_status from_errno(void) {
@@ -380,14 +382,16 @@ int pages_is_readonly(const void *address) {
 }
 
 /* Where process_vm_readv is refused: write() answers EFAULT for what it cannot
- * read, so the bytes go through a pipe, a part at a time that always fits. */
+ * read, so the bytes go through a pipe, a part at a time that always fits. Bare
+ * system calls: the wrappers are cancellation points. */
 static int peek_through_pipe(char *to, const char *from, size_t n) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
     return -1;
   while (n > 0) {
     size_t part = n < PIPE_BUF ? n : PIPE_BUF;
-    if (write(ends[1], from, part) != (ssize_t)part || read(ends[0], to, part) != (ssize_t)part)
+    if (syscall(SYS_write, ends[1], from, part) != (long)part ||
+        syscall(SYS_read, ends[0], to, part) != (long)part)
       break;
     to += part;
     from += part;

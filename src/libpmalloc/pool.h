@@ -48,7 +48,7 @@ struct pmalloc_stats {
 };
 
 /* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
- * pool (64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
+ * pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
  * bytes, rounded to pages (a larger allocation still gets a chunk of its own). */
 enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size);
 

@@ -8,10 +8,15 @@
  *      512 ------> 512 -----> 512 -----> 512 --+---> 512 (4 KiB pages) --> range
  *                                              |
  *                                              +- tagged: one range covers the
- *                                                 whole 2 MiB ------------> range
+ *                                              |  whole 2 MiB ------------> range
+ *                                              |
+ *                                              +- tagged: up to four lie in the
+ *                                                 2 MiB -----> few[4] ----> range
  *
  * Four nodes and a leaf cover the 57 bits of five-level paging. A leaf has a
- * slot for every page of its 2 MiB, whatever the size of a page.
+ * slot for every page of its 2 MiB, whatever the size of a page. It is made for
+ * the fifth range only: between large chunks lie just a few guard pages, and
+ * 4 KiB for those would be most of what a destroyed pool leaves behind.
  *
  *   range {bounds, chunk} --> record {id, name, destroyed} : never freed
  *                 |
@@ -48,6 +53,9 @@
 #define DIRECTORY_SHIFT 21
 #define NODE_SLOTS 512
 #define DIRECT ((uintptr_t)1)
+#define FEW ((uintptr_t)2)
+#define TAGS (DIRECT | FEW)
+#define FEW_RANGES 4
 
 typedef _Atomic uintptr_t slot;
 
@@ -109,51 +117,105 @@ static slot *directory_slot(uintptr_t addr, int make) {
   return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
 }
 
+static int holds(const struct registry_range *range, uintptr_t addr) {
+  return range && addr >= range->outer_start && addr < range->outer_end;
+}
+
+static const struct registry_range *range_in(slot *at) {
+  return (const struct registry_range *)atomic_load_explicit(at, memory_order_acquire);
+}
+
 const struct registry_range *registry_at(uintptr_t addr) {
   slot *at = directory_slot(addr, 0);
   if (!at)
     return NULL;
   uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
-  if (below != 0 && !(below & DIRECT))
-    below = atomic_load_explicit(&((slot *)below)[leaf_index(addr)], memory_order_acquire);
-  const struct registry_range *range = (const struct registry_range *)(below & ~DIRECT);
-  if (!range || addr < range->outer_start || addr >= range->outer_end)
-    return NULL;
-  return range;
+  slot *ranges = (slot *)(below & ~TAGS);
+  const struct registry_range *range = NULL;
+  if (below & DIRECT) {
+    range = (const struct registry_range *)(below & ~TAGS);
+  } else if (below & FEW) {
+    for (int i = 0; i < FEW_RANGES && !holds(range, addr); i++)
+      range = range_in(&ranges[i]);
+  } else if (ranges) {
+    range = range_in(&ranges[leaf_index(addr)]);
+  }
+  return holds(range, addr) ? range : NULL;
 }
 
-/* Lets every slot of [start, end) point at the range, or at nothing. */
-static void publish(uintptr_t start, uintptr_t end, const struct registry_range *range) {
-  for (uintptr_t at = start; at < end;) {
+static uintptr_t end_of_slot(uintptr_t addr) { return (addr | (PAGES_HUGE - 1)) + 1; }
+
+/* Lets the slots of a leaf from `at` on, as far as the range goes, hold a value. */
+static void fill_leaf(slot *leaf, uintptr_t at, uintptr_t end, uintptr_t value) {
+  uintptr_t stop = end_of_slot(at);
+  for (; at < end && at < stop; at += pages_page_size())
+    atomic_store_explicit(&leaf[leaf_index(at)], value, memory_order_release);
+}
+
+/* Lets everything that leads to the range's addresses lead to it, or, without
+ * `add`, no longer. make_room() has been there. */
+static void publish(const struct registry_range *range, int add) {
+  uintptr_t end = range->outer_end, value = add ? (uintptr_t)range : 0;
+  for (uintptr_t at = range->outer_start; at < end; at = end_of_slot(at)) {
     slot *directory = directory_slot(at, 0);
     uintptr_t below = atomic_load_explicit(directory, memory_order_relaxed);
-    uintptr_t next = (at | (PAGES_HUGE - 1)) + 1;
+    slot *ranges = (slot *)(below & ~TAGS);
     if (below == 0 || below & DIRECT) {
-      uintptr_t direct = range ? (uintptr_t)range | DIRECT : 0;
-      atomic_store_explicit(directory, direct, memory_order_release);
-      at = next;
-      continue;
+      atomic_store_explicit(directory, add ? value | DIRECT : 0, memory_order_release);
+    } else if (below & FEW) {
+      uintptr_t before = add ? 0 : (uintptr_t)range;
+      int i = 0;
+      while (i < FEW_RANGES - 1 && (uintptr_t)range_in(&ranges[i]) != before)
+        i++;
+      atomic_store_explicit(&ranges[i], value, memory_order_release);
+    } else {
+      fill_leaf(ranges, at, end, value);
     }
-    slot *leaf = (slot *)below;
-    for (; at < end && at < next; at += pages_page_size())
-      atomic_store_explicit(&leaf[leaf_index(at)], (uintptr_t)range, memory_order_release);
   }
 }
 
-/* Makes the nodes and leaves that publish() will need. Those that a failure
- * leaves behind are empty, and wait for the next one. */
+/* Makes the directory slot take one more range: a few, or a leaf for the fifth. */
+static int make_slot_room(slot *directory, uintptr_t addr) {
+  uintptr_t below = atomic_load_explicit(directory, memory_order_relaxed);
+  slot *few = (slot *)(below & ~TAGS);
+  if (below == 0) {
+    few = arena_take(&smalls, FEW_RANGES * sizeof(slot));
+    if (!few)
+      return -1;
+    atomic_store_explicit(directory, (uintptr_t)few | FEW, memory_order_release);
+    return 0;
+  }
+  if (!(below & FEW))
+    return 0;
+  for (int i = 0; i < FEW_RANGES; i++) {
+    if (!range_in(&few[i]))
+      return 0;
+  }
+  slot *leaf = arena_take(&nodes, leaf_slots() * sizeof(slot));
+  if (!leaf)
+    return -1;
+  uintptr_t first = addr & ~(uintptr_t)(PAGES_HUGE - 1);
+  for (int i = 0; i < FEW_RANGES; i++) {
+    const struct registry_range *range = range_in(&few[i]);
+    uintptr_t from = range->outer_start > first ? range->outer_start : first;
+    fill_leaf(leaf, from, range->outer_end, (uintptr_t)range);
+  }
+  atomic_store_explicit(directory, (uintptr_t)leaf, memory_order_release);
+  return 0;
+}
+
+/* Makes all that publish() will need. What a failure leaves behind is empty, and
+ * waits for the next range. */
 static int make_room(uintptr_t start, uintptr_t end) {
-  for (uintptr_t at = start; at < end; at = (at | (PAGES_HUGE - 1)) + 1) {
+  for (uintptr_t at = start; at < end; at = end_of_slot(at)) {
     slot *directory = directory_slot(at, 1);
     if (!directory)
       return -1;
-    int whole = (at & (PAGES_HUGE - 1)) == 0 && end - at >= PAGES_HUGE;
-    if (whole || atomic_load_explicit(directory, memory_order_relaxed) != 0)
-      continue;
-    void *leaf = arena_take(&nodes, leaf_slots() * sizeof(slot));
-    if (!leaf)
+    int whole = at % PAGES_HUGE == 0 && end - at >= PAGES_HUGE;
+    if (whole && atomic_load_explicit(directory, memory_order_relaxed) == 0)
+      continue; /* will point straight at the range */
+    if (make_slot_room(directory, at) != 0)
       return -1;
-    atomic_store_explicit(directory, (uintptr_t)leaf, memory_order_release);
   }
   return 0;
 }
@@ -191,7 +253,7 @@ enum pmalloc_status registry_add(const struct pages *p, struct registry_record *
       uintptr_t base = (uintptr_t)p->base;
       *range = (struct registry_range){
           start, end, base, base + p->size, record, chunk, chunk ? chunk->index : 0};
-      publish(start, end, range);
+      publish(range, 1);
       status = PMALLOC_OK;
     }
   }
@@ -204,7 +266,7 @@ void registry_remove(const struct pages *p) {
   struct registry_range *range =
       (struct registry_range *)(uintptr_t)registry_at((uintptr_t)p->base);
   if (range) {
-    publish(range->outer_start, range->outer_end, NULL);
+    publish(range, 0);
     range->outer_end = 0; /* holds no address: a late reader finds nothing */
     range->start = (uintptr_t)removed;
     removed = range;

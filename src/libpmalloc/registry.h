@@ -34,11 +34,11 @@ enum pmalloc_kind {
 struct pmalloc_where {
   enum pmalloc_place place;
   enum pmalloc_kind kind;
-  int protected_;         /* the pool was protected */
-  const char *pool_name;  /* NUL-terminated, lives as long as the process */
-  uintptr_t pool_id;      /* unique in this process, never used again */
-  uint32_t chunk_index;   /* n-th chunk of its pool */
-  uintptr_t chunk_start;  /* usable bytes (place DATA, GUARD of a chunk) */
+  int protected_;        /* the pool was protected */
+  const char *pool_name; /* NUL-terminated, lives as long as the process */
+  uintptr_t pool_id;     /* unique in this process, never used again */
+  uint32_t chunk_index;  /* n-th chunk of its pool */
+  uintptr_t chunk_start; /* usable bytes (place DATA, GUARD of a chunk) */
   uintptr_t chunk_end;
   size_t offset_in_chunk; /* addr - chunk_start, place DATA only */
   uintptr_t object_start; /* nearest marked start at or below addr; 0: none */

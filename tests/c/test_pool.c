@@ -353,8 +353,8 @@ static void test_tombstones(void) {
     for (int n = 0; n < i % 7; n++)
       memset(take(pool, (size_t)(n * n * 997 + i), 0), 1, 10);
     OK(pmalloc_pool_region(pool, (size_t)(i % 5) * 7000, &r));
-    if (i % 50 == 0)
-      take(pool, (size_t)3 << 20, 0);
+    if (i % 10 == 0)
+      take(pool, (size_t)(1 + i % 3) << 20, 0);
     if (i % 3)
       OK(pmalloc_pool_protect(pool));
     end(pool);
@@ -373,7 +373,8 @@ static double bare(uint32_t chunks, size_t chunk_size) {
   uint32_t n = 0;
   for (; n < chunks; n++)
     OK(pages_map(&p[n], chunk_size, 0, "bare"));
-  size_t slab = 4096, all_slabs = 0, need = chunks * (size_t)(chunk_size / 64 * 3 + 80);
+  size_t slab = pages_page_size(), all_slabs = 0,
+         need = chunks * (size_t)(chunk_size / 64 * 3 + 80);
   while (all_slabs < need && n < chunks + 10) {
     OK(pages_map(&p[n], slab, slab > 16384 ? PAGES_LAZY : 0, "bare"));
     memset(p[n++].base, 1, all_slabs + slab > need ? need - all_slabs : slab);
@@ -406,8 +407,9 @@ static void test_price(void) {
   static const uint32_t counts[] = {1, 64, 4096};
   for (int i = 0; i < 3; i++) {
     double best_bare = 1e9, best_ours = 1e9;
+    size_t page = pages_page_size();
     for (int round = 0; round < (i == 2 ? 5 : 40); round++) {
-      double b = bare(counts[i], 4096), o = ours(counts[i], 4096);
+      double b = bare(counts[i], page), o = ours(counts[i], page);
       best_bare = b < best_bare ? b : best_bare;
       best_ours = o < best_ours ? o : best_ours;
     }
