@@ -17,9 +17,9 @@ HEADERS = [p for p in LIB + CORE if p.suffix == ".h"] + PUBLIC
 # libpmalloc from the ground up: a file may use its own storey and those below. A pool and
 # the registry that finds it read the same metadata, so they share one.
 STOREYS = [
-    {"status", "bitmap", "blocks"},
+    {"status", "bitmap", "blocks", "siphash"},
     {"pages"},
-    {"registry", "cold", "chunk", "pool"},
+    {"registry", "cold", "chunk", "alloc", "region", "root", "pool"},
     {"fault"},
 ]
 
