@@ -37,6 +37,18 @@ static inline enum pmalloc_access context_access(const ucontext_t *uc) {
   return (error & 2) ? PMALLOC_WRITE : PMALLOC_READ;
 }
 
+/* The page fault for which this thread got its last SIGSEGV from the kernel, 0:
+ * none. It stays in the thread, and shows in the frame of any later signal. */
+static inline uintptr_t context_last_fault(const ucontext_t *uc) {
+  const uint64_t page_fault = 14;
+  if ((uint64_t)uc->uc_mcontext.gregs[REG_TRAPNO] != page_fault)
+    return 0;
+  return (uintptr_t)uc->uc_mcontext.gregs[REG_CR2];
+}
+
+/* Makes this frame no evidence of a fault any longer; the kernel never reads it. */
+static inline void context_forget_fault(ucontext_t *uc) { uc->uc_mcontext.gregs[REG_TRAPNO] = 0; }
+
 #elif defined(__aarch64__)
 
 static inline uintptr_t context_pc(const ucontext_t *uc) { return uc->uc_mcontext.pc; }
@@ -66,6 +78,12 @@ static inline enum pmalloc_access context_access(const ucontext_t *uc) {
   }
   return PMALLOC_ACCESS;
 }
+
+static inline uintptr_t context_last_fault(const ucontext_t *uc) {
+  return uc->uc_mcontext.fault_address;
+}
+
+static inline void context_forget_fault(ucontext_t *uc) { uc->uc_mcontext.fault_address = 0; }
 
 #else
 #error "pmalloc's fault handler knows x86-64 and aarch64 only"

@@ -20,18 +20,17 @@
  * Other handlers. Several parties want this signal: faulthandler, crash
  * reporters, runtimes that use guard pages. Each that was on top when pmalloc
  * (re-)installed itself is remembered, newest last. A handler may call the one
- * before it, and that may be us once more: `depth` counts how often this thread
+ * before it, and that may be us once more: `level` counts how often this thread
  * is inside us, and every level passes on to one further down, so that no chain
  * ever closes into a loop.
  *
  *   pmalloc --> history[2] --> pmalloc --> history[1] --> ... --> SIG_DFL
- *   depth 0                    depth 1
+ *   level 0                    level 1
  *
  * faulthandler enabled after us sees the fault first, prints its dump, puts our
  * handler back and raises the signal again. What we get then is SI_TKILL from
- * ourselves. The proof that a real fault lies behind it is on the stack that was
- * interrupted: the siginfo_t the kernel wrote for the first handler. See
- * is_raised_again().
+ * ourselves. The proof that a real fault lies behind it is in what the kernel
+ * saved: see is_raised_again().
  *
  * SIGSEGV stays blocked here, so a fault in the handler kills at once, and a
  * handler we call that raises the signal gets it delivered when we return.
@@ -82,7 +81,37 @@ void pmalloc_fault_set_hooks(const struct pmalloc_fault_hooks *hooks) {
 static struct sigaction history[HISTORY];
 static atomic_size_t history_used;
 
-HANDLER_LOCAL unsigned depth;
+/* One run of the handler on this thread. The newest that has called somebody
+ * else's handler is kept, so that a run inside that call knows its level. */
+struct visit {
+  unsigned level;
+  uintptr_t frame; /* address of a word on the handler's stack that holds the serial */
+  uint64_t serial;
+  const ucontext_t *context;
+};
+HANDLER_LOCAL struct visit outer; /* serial 0: none */
+HANDLER_LOCAL uint64_t serials;
+
+static int on_alternate_stack(uintptr_t at, const ucontext_t *uc) {
+  return at - (uintptr_t)uc->uc_stack.ss_sp < uc->uc_stack.ss_size;
+}
+
+/* Is the call that `outer` made still under way? A handler may also have left it
+ * by siglongjmp(), and nobody told us. */
+static int is_inside_outer(uintptr_t frame, const ucontext_t *uc) {
+  uint64_t serial;
+  uintptr_t sp = context_sp(uc);
+  if (outer.serial == 0)
+    return 0;
+  /* Called directly, with what the kernel gave to us: further down the stack. A
+   * new signal that finds the stack as the old one did has the same frame. */
+  if (uc == outer.context)
+    return frame < outer.frame;
+  /* Entered by the kernel, which interrupted that other handler. */
+  return on_alternate_stack(sp, uc) == on_alternate_stack(outer.frame, uc) && sp < outer.frame &&
+         pages_peek(&serial, (const void *)outer.frame, sizeof serial) == 0 &&
+         serial == outer.serial;
+}
 
 void pmalloc_fault_set_previous(const struct sigaction *previous) {
   size_t used = atomic_load(&history_used);
@@ -118,15 +147,17 @@ static void set_default(void) {
 }
 
 /* Calls a handler as the kernel would, with the signals it wanted blocked. */
-static void call(const struct sigaction *action, int signal, siginfo_t *info, void *context) {
+static void call(const struct sigaction *action, const struct visit *visit, int signal,
+                 siginfo_t *info, void *context) {
   sigset_t before;
+  struct visit kept = outer;
   (void)pthread_sigmask(SIG_BLOCK, &action->sa_mask, &before);
-  depth++;
+  outer = *visit;
   if (action->sa_flags & SA_SIGINFO)
     action->sa_sigaction(signal, info, context);
   else
     action->sa_handler(signal);
-  depth--;
+  outer = kept;
   (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
@@ -135,12 +166,12 @@ static void send_to_self(int signal) {
 }
 
 /* A signal that is none of our business goes where it would have gone. */
-static void pass_on(int signal, siginfo_t *info, void *context) {
+static void pass_on(const struct visit *visit, int signal, siginfo_t *info, void *context) {
   struct sigaction previous;
   int sent = info->si_code <= 0; /* by kill(), raise() or sigqueue() */
-  previous_at(depth, &previous);
+  previous_at(visit->level, &previous);
   if (is_function(&previous)) {
-    call(&previous, signal, info, context);
+    call(&previous, visit, signal, info, context);
     return;
   }
   if (sent && previous.sa_handler == SIG_IGN)
@@ -211,18 +242,18 @@ static __attribute__((noinline)) void report(const struct pmalloc_where *where, 
   pmalloc_report_violation(&violation);
 }
 
-static void violation(const struct pmalloc_where *where, int signal, siginfo_t *info,
-                      void *context) {
+static void violation(const struct visit *visit, const struct pmalloc_where *where, int signal,
+                      siginfo_t *info, void *context) {
   struct sigaction previous;
-  /* Deeper than 0: a handler that we called after the report called us. */
-  if (depth == 0) {
+  /* Further down: a handler that we called after the report called us. */
+  if (visit->level == 0) {
     wait_for_turn();
     report(where, (uintptr_t)info->si_addr, context);
     print_python_stack();
   }
-  previous_at(depth, &previous);
+  previous_at(visit->level, &previous);
   if (is_function(&previous))
-    call(&previous, signal, info, context);
+    call(&previous, visit, signal, info, context);
   set_default();
 }
 
@@ -240,61 +271,59 @@ static int is_refcount_place(uintptr_t address, const struct pmalloc_where *wher
  * instruction did not fault after that, it was not. */
 HANDLER_LOCAL int expecting_fault;
 
-/* Is what lies at `at` the siginfo_t of a page fault on pmalloc's memory? The
- * first three words: number and errno, code, address. */
-static int is_fault_record(uintptr_t at, const uint64_t word[3]) {
-  struct pmalloc_where where;
-  if (word[0] != SIGSEGV || (word[1] & UINT32_MAX) == 0 || (word[1] & UINT32_MAX) > 16 ||
-      !pmalloc_registry_find((uintptr_t)word[2], &where))
+/* The last fault on pmalloc's memory in this thread that reached us. */
+HANDLER_LOCAL uintptr_t last_seen;
+
+/* Are these four words from the frame the kernel made for a fault at `address`?
+ * It writes a siginfo_t for handlers with SA_SIGINFO only, which faulthandler's
+ * is not; x86-64 has the address among the registers too. */
+static int is_fault_frame(const uint64_t word[4], uintptr_t address) {
+  if (word[3] != address)
     return 0;
 #if defined(__x86_64__)
-  /* The kernel's ucontext lies right below it: 40 bytes, the registers, 8 bytes
-   * of signal mask. Its CR2 must be the same address, its trap a page fault. */
-  const size_t context_size = 304, registers = 40;
-  uint64_t cr2, trap;
-  uintptr_t gregs = at - context_size + registers;
-  if (pages_peek(&cr2, (const void *)(gregs + REG_CR2 * 8), 8) != 0 ||
-      pages_peek(&trap, (const void *)(gregs + REG_TRAPNO * 8), 8) != 0)
-    return 0;
-  return cr2 == word[2] && trap == 14;
+  return word[0] < 0x10000 && word[1] == 14; /* error code, trap, old mask, CR2 */
 #else
-  (void)at;
-  return 1;
+  return word[1] == SIGSEGV && (word[2] & 0x7fffffff) - 1 < 16; /* number, code, address */
 #endif
 }
 
-/* Looks upward from where the thread was interrupted: raise() was called by the
- * handler, so its frame, and below that the kernel's, lie above. */
-static __attribute__((noinline)) int stack_has_fault(const ucontext_t *uc) {
+/* Looks upward from where the thread was interrupted: the handler that called
+ * raise() is still running, and the kernel's frame for it lies above. */
+static __attribute__((noinline)) int stack_has_fault(const ucontext_t *uc, uintptr_t address) {
   uintptr_t at = (context_sp(uc) + 7) & ~(uintptr_t)7;
   uintptr_t end = at + SCAN_BYTES;
-  uintptr_t alternate = (uintptr_t)uc->uc_stack.ss_sp;
-  uint64_t block[SCAN_BLOCK / 8], word[3] = {0, 0, 0};
-  if (at >= alternate && at - alternate < uc->uc_stack.ss_size &&
-      end > alternate + uc->uc_stack.ss_size)
-    end = alternate + uc->uc_stack.ss_size;
-  while (at + 8 <= end) {
+  uintptr_t alternate_end = (uintptr_t)uc->uc_stack.ss_sp + uc->uc_stack.ss_size;
+  uint64_t block[SCAN_BLOCK / 8], word[4] = {0, 0, 0, 0};
+  if (on_alternate_stack(at, uc) && end > alternate_end)
+    end = alternate_end & ~(uintptr_t)7;
+  while (at < end) {
     /* Up to the next boundary, so that no block spans a page that is not there. */
     size_t n = SCAN_BLOCK - (at & (SCAN_BLOCK - 1));
-    n = n < end - at ? n : (end - at) & ~(size_t)7;
+    n = n < end - at ? n : end - at;
     if (pages_peek(block, (const void *)at, n) != 0)
       return 0;
-    for (size_t i = 0; i < n / 8; i++, at += 8) {
-      word[0] = word[1];
-      word[1] = word[2];
-      word[2] = block[i];
-      if (is_fault_record(at - 16, word))
+    for (size_t i = 0; i < n / 8; i++) {
+      memmove(word, word + 1, 3 * sizeof word[0]);
+      word[3] = block[i];
+      if (is_fault_frame(word, address))
         return 1;
     }
+    at += n;
   }
   return 0;
 }
 
-static int is_raised_again(const siginfo_t *info, const ucontext_t *uc) {
+/* Raised by this process, and this thread's last fault was on pmalloc's memory:
+ * if we never saw that fault, another handler did and now passes it on. If we
+ * saw one at that address, it may be over and done with, and the raise() a real
+ * one: then only the frame of a handler that is still at it is proof. */
+static int is_raised_again(const struct visit *visit, const siginfo_t *info, const ucontext_t *uc) {
+  struct pmalloc_where where;
+  uintptr_t address = context_last_fault(uc);
   int self = info->si_code == SI_TKILL && info->si_pid == (pid_t)syscall(SYS_getpid);
-  if (!self || expecting_fault || depth > 0)
+  if (!self || expecting_fault || visit->level > 0 || !pmalloc_registry_find(address, &where))
     return 0;
-  return stack_has_fault(uc);
+  return address != last_seen || stack_has_fault(uc, address);
 }
 
 /* ---- the handler --------------------------------------------------------------------------- */
@@ -303,23 +332,34 @@ void pmalloc_fault_on_signal(int signal, siginfo_t *info, void *context) {
   int saved = errno;
   ucontext_t *uc = context;
   struct pmalloc_where where;
+  volatile uint64_t serial = ++serials;
+  struct visit visit = {.level = 0, .frame = (uintptr_t)&serial, .serial = serial, .context = uc};
+  if (is_inside_outer(visit.frame, uc))
+    visit.level = outer.level + 1;
+  else
+    outer.serial = 0;
+
   if (info->si_code <= 0) {
-    int again = is_raised_again(info, uc);
+    int again = is_raised_again(&visit, info, uc);
     expecting_fault = again;
     if (!again)
-      pass_on(signal, info, context);
+      pass_on(&visit, signal, info, context);
   } else {
     uintptr_t address = (uintptr_t)info->si_addr;
     uintptr_t pc = context_pc(uc);
     expecting_fault = 0;
     /* SI_KERNEL has no address: its si_addr is 0, which is nobody's. */
     if (!pmalloc_registry_find(address, &where)) {
-      pass_on(signal, info, context);
-    } else if (is_refcount_place(address, &where) && pmalloc_refcount_skip(address, uc)) {
-      info->si_signo = 0; /* dealt with: no later scan of this stack may find it */
+      pass_on(&visit, signal, info, context);
+      errno = saved;
+      return;
+    }
+    last_seen = address;
+    if (is_refcount_place(address, &where) && pmalloc_refcount_skip(address, uc)) {
+      context_forget_fault(uc); /* dealt with: no later look at this stack may find it */
       pmalloc_refcount_warn(pc);
     } else {
-      violation(&where, signal, info, context);
+      violation(&visit, &where, signal, info, context);
     }
   }
   errno = saved;
