@@ -41,9 +41,7 @@ static void push(pmalloc_pool *pool, const struct cold_chunk *chunk, size_t gran
 static void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule, size_t size) {
   size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
   size_t last = granule + count - 1;
-  unsigned slack = (unsigned)(count * PMALLOC_GRANULE - size);
-  unsigned shift = last % 2 * 4;
-  chunk->slack[last / 2] = (uint8_t)((chunk->slack[last / 2] & ~(15U << shift)) | slack << shift);
+  cold_set_slack(chunk, last, count * PMALLOC_GRANULE - size);
   bitmap_set(chunk->ends, last);
   bitmap_set(chunk->starts, granule);
   bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
@@ -93,7 +91,7 @@ static void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size
   size_t granule = (before + align - 1) & ~(align - 1);
   if (granule > cold_granules(chunk) || count > cold_granules(chunk) - granule)
     return NULL;
-  chunk->used = granule + count;
+  cold_set_used(chunk, granule + count);
   push(pool, chunk, before, granule - before);
   return place(pool, chunk, granule, size);
 }
@@ -112,7 +110,7 @@ static void choose_current(pmalloc_pool *pool, struct cold_chunk *chunk) {
   pool->raw_current = chunk;
   if (other) {
     size_t used = other->used;
-    other->used = cold_granules(other);
+    cold_set_used(other, cold_granules(other));
     push(pool, other, used, other->used - used);
   }
 }
@@ -124,7 +122,7 @@ static void scan_chunk(pmalloc_pool *pool, struct cold_chunk *chunk) {
     size_t start = bitmap_next(chunk->starts, at, used);
     if (start == BITMAP_NONE) {
       if (chunk == pool->raw_current)
-        chunk->used = at; /* free to the end: part of the rest again */
+        cold_set_used(chunk, at); /* free to the end: part of the rest again */
       else
         push(pool, chunk, at, used - at);
       return;
@@ -273,8 +271,7 @@ enum pmalloc_status pmalloc_pool_size_of(pmalloc_pool *pool, const void *allocat
     if (last == BITMAP_NONE)
       status = PMALLOC_ERR_FOREIGN;
     else
-      *out =
-          (last - granule + 1) * PMALLOC_GRANULE - (chunk->slack[last / 2] >> (last % 2 * 4) & 15);
+      *out = (last - granule + 1) * PMALLOC_GRANULE - cold_slack(chunk, last);
   } else if (status == PMALLOC_ERR_DOUBLE_FREE) {
     status = PMALLOC_ERR_FOREIGN; /* not live */
   }

@@ -65,6 +65,35 @@ struct cold_mark {
   size_t used;
 };
 
+/* Lookups read these without the pool's lock. */
+static inline size_t cold_used(const struct cold_chunk *chunk) {
+  return __atomic_load_n(&chunk->used, __ATOMIC_RELAXED);
+}
+
+static inline void cold_set_used(struct cold_chunk *chunk, size_t used) {
+  __atomic_store_n(&chunk->used, used, __ATOMIC_RELAXED);
+}
+
+static inline enum pmalloc_kind cold_kind(const struct cold_chunk *chunk) {
+  return (enum pmalloc_kind)__atomic_load_n(&chunk->kind, __ATOMIC_RELAXED);
+}
+
+static inline void cold_set_kind(struct cold_chunk *chunk, enum pmalloc_kind kind) {
+  __atomic_store_n(&chunk->kind, kind, __ATOMIC_RELAXED);
+}
+
+static inline size_t cold_slack(const struct cold_chunk *chunk, size_t last) {
+  unsigned pair = __atomic_load_n(&chunk->slack[last / 2], __ATOMIC_RELAXED);
+  return pair >> (last % 2 * 4) & 15;
+}
+
+static inline void cold_set_slack(struct cold_chunk *chunk, size_t last, size_t slack) {
+  unsigned shift = last % 2 * 4;
+  unsigned pair = chunk->slack[last / 2] & ~(15U << shift);
+  __atomic_store_n(&chunk->slack[last / 2], (uint8_t)(pair | (unsigned)slack << shift),
+                   __ATOMIC_RELAXED);
+}
+
 static inline size_t cold_granules(const struct cold_chunk *chunk) {
   return chunk->pages.size / PMALLOC_GRANULE;
 }

@@ -46,7 +46,7 @@ static enum pmalloc_status find_chunk(pmalloc_pool *pool, size_t count, struct r
   }
   chunk = pool->raw_current;
   if (chunk && chunk->used == 0 && count <= cold_granules(chunk)) {
-    chunk->kind = PMALLOC_OBJECTS;
+    cold_set_kind(chunk, PMALLOC_OBJECTS);
     pool->raw_current = NULL;
     undo->chunk = chunk;
     undo->converted = 1;
@@ -74,7 +74,8 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
     struct cold_chunk *chunk = undo.chunk;
     size_t first = fit(pool, chunk, count);
     undo.used = chunk->used;
-    chunk->used = undo.used_after = first + count;
+    undo.used_after = first + count;
+    cold_set_used(chunk, undo.used_after);
     if (!pool->objects_current ||
         cold_granules(chunk) - chunk->used >=
             cold_granules(pool->objects_current) - pool->objects_current->used)
@@ -110,7 +111,7 @@ void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, s
 
 static void take_back(pmalloc_pool *pool, const struct region_undo *undo) {
   struct cold_chunk *chunk = undo->chunk;
-  chunk->used = undo->used;
+  cold_set_used(chunk, undo->used);
   if (undo->made_chunk) {
     if (chunk->index + 1 != pool->cold->chunks || !chunk_undo(pool, chunk, undo->mark))
       return; /* others came after it: it stays, empty */
@@ -118,7 +119,7 @@ static void take_back(pmalloc_pool *pool, const struct region_undo *undo) {
   } else if (undo->converted) {
     if (pool->raw_current)
       return; /* there is a newer one: it stays a chunk of objects */
-    chunk->kind = PMALLOC_RAW;
+    cold_set_kind(chunk, PMALLOC_RAW);
     pool->raw_current = chunk;
   }
   pool->objects_current = undo->current;

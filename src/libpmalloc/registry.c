@@ -320,10 +320,10 @@ static const struct cold_chunk *sound_chunk(const struct registry_range *range) 
   const struct cold_chunk *chunk = range->chunk;
   size_t granules = (range->end - range->start) / PMALLOC_GRANULE;
   if (!is_metadata(range->record, chunk, sizeof *chunk) ||
-      (uintptr_t)chunk->pages.base != range->start || chunk->used > granules ||
+      (uintptr_t)chunk->pages.base != range->start || cold_used(chunk) > granules ||
       !is_metadata(range->record, chunk->starts, bitmap_bytes(granules)))
     return NULL;
-  if (chunk->kind == PMALLOC_RAW &&
+  if (cold_kind(chunk) == PMALLOC_RAW &&
       (!is_metadata(range->record, chunk->ends, bitmap_bytes(granules)) ||
        !is_metadata(range->record, chunk->slack, granules / 2)))
     return NULL;
@@ -332,17 +332,17 @@ static const struct cold_chunk *sound_chunk(const struct registry_range *range) 
 
 static void find_object(const struct cold_chunk *chunk, size_t granule, struct pmalloc_where *out) {
   uintptr_t base = out->chunk_start;
-  size_t used = __atomic_load_n(&chunk->used, __ATOMIC_RELAXED);
+  size_t used = cold_used(chunk);
   size_t start = bitmap_previous(chunk->starts, granule);
   if (start != BITMAP_NONE)
     out->object_start = base + start * PMALLOC_GRANULE;
-  if (chunk->kind == PMALLOC_OBJECTS) {
+  if (cold_kind(chunk) == PMALLOC_OBJECTS) {
     size_t next = bitmap_next(chunk->starts, granule + 1, used);
     out->object_end = base + (next == BITMAP_NONE ? used : next) * PMALLOC_GRANULE;
   } else if (start != BITMAP_NONE) {
     size_t last = bitmap_next(chunk->ends, start, used);
     if (last != BITMAP_NONE && last >= granule) {
-      size_t slack = chunk->slack[last / 2] >> (last % 2 * 4) & 15;
+      size_t slack = cold_slack(chunk, last);
       out->object_end = base + (last + 1) * PMALLOC_GRANULE - slack;
     }
   }
@@ -372,7 +372,7 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
     out->protected_ = __atomic_load_n(&record->cold->state, __ATOMIC_RELAXED) == PMALLOC_PROTECTED;
   const struct cold_chunk *chunk = range.chunk ? sound_chunk(&range) : NULL;
   if (chunk)
-    out->kind = (enum pmalloc_kind)chunk->kind;
+    out->kind = cold_kind(chunk);
   if (addr < range.start || addr >= range.end) {
     out->place = PMALLOC_GUARD;
   } else if (!range.chunk) {
