@@ -1,5 +1,8 @@
 /* What follows a write to protected memory: the report, the handlers that were
- * there before, and death by SIGSEGV. One child process a crime. */
+ * there before, and death by SIGSEGV. One child process a crime.
+ *
+ * not under: thread (its runtime delays handlers, and counts references in a
+ * library of its own, which is warned about too) */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
