@@ -48,8 +48,8 @@ _Static_assert(sizeof(PyASCIIObject) % 8 == 0, "str header");
 void pm_keys_init(pm_keys *k, size_t n, int kind) {
   uint8_t log2 = pm_keys_log2(n);
   /* A shared table is immortal: a dict that is copied only counts it up where
-   * it is not, and the empty table shows what that looks like. A table of one's own is copied by memcpy and its copy must
-   * start with one owner. */
+   * it is not, and the empty table shows what that looks like. A table of one's own is copied by
+   * memcpy and its copy must start with one owner. */
   k->refcnt = kind == PM_KEYS_SPLIT ? pm_empty_keys()->refcnt : 1;
   k->log2_size = log2;
   k->log2_index_bytes = pm_keys_log2_index_bytes(log2);
@@ -126,9 +126,7 @@ void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *ke
 #if PY_VERSION_HEX >= 0x030E0000
   mp->_ma_watcher_tag = 0;
 #else
-  _Py_COMP_DIAG_PUSH
-  _Py_COMP_DIAG_IGNORE_DEPR_DECLS
-  mp->ma_version_tag = 0;
+  _Py_COMP_DIAG_PUSH _Py_COMP_DIAG_IGNORE_DEPR_DECLS mp->ma_version_tag = 0;
   _Py_COMP_DIAG_POP
 #endif
 }

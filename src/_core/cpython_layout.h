@@ -121,8 +121,7 @@ int pm_str_is_static(PyObject *str);
 /* ---- range ------------------------------------------------------------- */
 
 typedef struct {
-  PyObject_HEAD
-  PyObject *start;
+  PyObject_HEAD PyObject *start;
   PyObject *stop;
   PyObject *step;
   PyObject *length;
@@ -227,9 +226,7 @@ static inline size_t pm_set_table_bytes(PyObject *op) {
   return so->table == so->smalltable ? 0 : ((size_t)so->mask + 1) * sizeof(setentry);
 }
 /* An entry that holds a key: not empty, not the mark of a removed one. */
-static inline int pm_set_entry_live(const setentry *e) {
-  return e->key != NULL && e->hash != -1;
-}
+static inline int pm_set_entry_live(const setentry *e) { return e->key != NULL && e->hash != -1; }
 
 /* ---- the interpreter --------------------------------------------------- */
 

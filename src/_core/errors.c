@@ -26,8 +26,8 @@ int pm_errors_init(PyObject *module) {
           PmError) < 0 ||
       add(module, &PmSealedError, "pmalloc.SealedError",
           "The pool is sealed: it cannot be destroyed.", PmError) < 0 ||
-      add(module, &PmDestroyedError, "pmalloc.DestroyedError", "The pool was destroyed.",
-          PmError) < 0 ||
+      add(module, &PmDestroyedError, "pmalloc.DestroyedError", "The pool was destroyed.", PmError) <
+          0 ||
       add(module, &PmUnfreezableError, "pmalloc.UnfreezableError",
           "An object cannot be frozen; `path` says where it is, '' is the root.", bases) < 0 ||
       add(module, &PmCorruptionError, "pmalloc.CorruptionError",
@@ -71,8 +71,8 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
 }
 
 void pm_raise_unfreezable(PyObject *culprit, PyObject *path, const char *advice) {
-  PyObject *where = PyUnicode_GET_LENGTH(path) == 0 ? PyUnicode_FromString("the root")
-                                                    : Py_NewRef(path);
+  PyObject *where =
+      PyUnicode_GET_LENGTH(path) == 0 ? PyUnicode_FromString("the root") : Py_NewRef(path);
   PyObject *message = where == NULL
                           ? NULL
                           : PyUnicode_FromFormat("cannot freeze %s at %U: %s",

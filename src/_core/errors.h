@@ -9,8 +9,8 @@
 
 #include "../libpmalloc/status.h"
 
-extern PyObject *PmError;           /* PmallocError */
-extern PyObject *PmProtectedError;  /* and below it: */
+extern PyObject *PmError;          /* PmallocError */
+extern PyObject *PmProtectedError; /* and below it: */
 extern PyObject *PmSealedError;
 extern PyObject *PmDestroyedError;
 extern PyObject *PmUnfreezableError;

@@ -6,16 +6,15 @@
 
 #include "errors.h"
 
-static size_t align16(size_t n) { return (n + 15) & ~(size_t)15; }
-
 static void plan_free(pm_plan *p) {
-  PyMem_RawFree(p->nodes);
-  PyMem_RawFree(p->edges);
-  PyMem_RawFree(p->externals);
-  PyMem_RawFree(p->dicts);
-  PyMem_RawFree(p->shapes);
+  pm_scratch_free(p->nodes, p->room_nodes * sizeof *p->nodes);
+  pm_scratch_free(p->edges, p->room_edges * sizeof *p->edges);
+  pm_scratch_free(p->externals, p->room_externals * sizeof *p->externals);
+  pm_scratch_free(p->dicts, p->room_dicts * sizeof *p->dicts);
+  pm_scratch_free(p->shapes, p->room_shapes * sizeof *p->shapes);
   pm_map_free(&p->seen);
-  PyMem_RawFree(p->equal);
+  if (p->equal != NULL)
+    pm_scratch_free(p->equal, (p->equal_mask + 1) * sizeof *p->equal);
   Py_XDECREF(p->keep);
   Py_XDECREF(p->weakrefs);
 }
@@ -45,18 +44,19 @@ static void place(pm_plan *p) {
     const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
     if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
       continue;
-    at += pm_preheader(kind == PM_KIND_DICT ? &PyDict_Type : Py_TYPE(node->src));
-    node->where |= at;
-    at += kind < PM_KIND_RANGE ? pm_scalar_size(node) : pm_container_size(node, d, p);
+    at += kind >= PM_KIND_TUPLE ? PM_GC_HEAD : 0;
+    size_t size = d != NULL ? pm_container_size(node, d, p) : node->where & PM_NODE_OFFSET;
+    node->where = (node->where & ~PM_NODE_OFFSET) | at;
+    at += size;
     if (d != NULL && d->shape == PM_NO_SHAPE) {
       size_t n = (size_t)((PyDictObject *)node->src)->ma_used;
       size_t end = at + (n ? pm_keys_unused_tail(n, 0) : 0);
       reach = end > reach ? end : reach;
     }
-    at = align16(at);
+    at = pm_align(at);
     p->objects++;
   }
-  p->bytes = align16(reach > at ? reach : at);
+  p->bytes = pm_align(reach > at ? reach : at);
 }
 
 /* Pass 3. */
@@ -70,6 +70,8 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
     const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
     if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
       continue;
+    if (i + 8 < p->n_nodes)
+      __builtin_prefetch(p->nodes[i + 8].src);
     PyObject *to = pm_target(p, (uint32_t)i);
     if (kind < PM_KIND_RANGE) {
       if (pm_emit_scalar(p, node, to) < 0)

@@ -44,8 +44,9 @@ typedef enum {
 
 #define PM_EDGE_EXTERNAL ((uint32_t)1 << 31)
 #define PM_NODE_KIND ((uint64_t)15)
-#define PM_NODE_WANTED ((uint64_t)1 << 62)   /* has a place of its own in the region */
+#define PM_NODE_WANTED ((uint64_t)1 << 62)    /* has a place of its own in the region */
 #define PM_NODE_ELSEWHERE ((uint64_t)1 << 63) /* offset is an address: a shared key */
+/* The bits between: the block's size until pass 2, its offset from then on. */
 #define PM_NODE_OFFSET (~(PM_NODE_KIND | PM_NODE_WANTED | PM_NODE_ELSEWHERE))
 
 typedef struct {
@@ -69,7 +70,8 @@ typedef struct {
 } pm_shape;
 
 typedef struct {
-  uint32_t tries, hits;
+  uint64_t saved; /* bytes */
+  uint32_t tries, skipped;
 } pm_luck;
 #define PM_LUCK_KEYS 1024 /* one per key of the parent dict, folded */
 #define PM_LUCK_SLOTS (PM_LUCK_KEYS + PM_KIND_COUNT + 1)
@@ -85,15 +87,15 @@ typedef struct {
   size_t n_dicts, room_dicts;
   pm_shape *shapes;
   size_t n_shapes, room_shapes;
-  pm_map seen;  /* source address -> edge, for objects with several owners */
+  pm_map seen;     /* source address -> edge, for objects with several owners */
   uint64_t *equal; /* (hash, node) of scalars, for deduplication */
   size_t equal_mask, equal_used;
   pm_luck luck[PM_LUCK_SLOTS];
-  size_t bytes;         /* of the region */
-  size_t objects;       /* that the region will hold */
-  char *base;           /* of the region, while emitting */
-  PyObject *keep;       /* list: ordinary objects the frozen ones rely on */
-  PyObject *weakrefs;   /* list: see freeze_containers.c */
+  size_t bytes;       /* of the region */
+  size_t objects;     /* that the region will hold */
+  char *base;         /* of the region, while emitting */
+  PyObject *keep;     /* list: ordinary objects the frozen ones rely on */
+  PyObject *weakrefs; /* list: see freeze_containers.c */
 } pm_plan;
 
 /* freeze_discover.c */
@@ -103,6 +105,7 @@ size_t pm_edge_count(const pm_node *node);
 
 /* freeze_equal.c: deduplication of equal scalars, where it pays */
 int pm_equal_find(pm_plan *p, PyObject *op, int kind, size_t luck_slot, uint32_t *node);
+void pm_equal_prefetch(const pm_plan *p, PyObject *op);
 
 /* freeze_path.c: UnfreezableError with the path to the culprit */
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit);
@@ -122,6 +125,9 @@ size_t pm_container_size(const pm_node *node, const pm_dict *dict, const pm_plan
 int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, const uint32_t *edges,
                       PyObject *to);
 int pm_finish_hashes(pm_plan *p);
+
+/* Blocks begin at multiples of 16. */
+static inline size_t pm_align(size_t n) { return (n + 15) & ~(size_t)15; }
 
 static inline int pm_node_kind(const pm_node *n) { return (int)(n->where & PM_NODE_KIND); }
 

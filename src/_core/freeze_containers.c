@@ -81,9 +81,8 @@ static void emit_dict(pm_plan *p, PyObject *src, const pm_dict *dict, const uint
   int unicode = 1;
   for (Py_ssize_t i = 0; unicode && i < n; i++) {
     uint32_t edge = edges[2 * i];
-    unicode = edge & PM_EDGE_EXTERNAL
-                  ? PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL])
-                  : pm_node_kind(&p->nodes[edge]) == PM_KIND_STR;
+    unicode = edge & PM_EDGE_EXTERNAL ? PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL])
+                                      : pm_node_kind(&p->nodes[edge]) == PM_KIND_STR;
   }
   pm_keys *keys = (pm_keys *)(void *)rest;
   pm_keys_init(keys, (size_t)n, unicode ? PM_KEYS_UNICODE : PM_KEYS_GENERAL);
@@ -222,7 +221,7 @@ int pm_finish_hashes(pm_plan *p) {
       }
     }
   }
-  PyMem_RawFree(stack);
+  pm_scratch_free(stack, room * sizeof *stack);
   for (size_t i = 0; i < p->n_nodes; i++) {
     if (pm_node_kind(&p->nodes[i]) == PM_KIND_TUPLE) {
       PyTupleObject *t = (PyTupleObject *)pm_target(p, (uint32_t)i);

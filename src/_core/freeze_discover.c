@@ -111,7 +111,7 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   if (kind < 0)
     return 0;
   int found = 0;
-  if (kind <= PM_KIND_BYTES && kind != PM_KIND_COMPLEX) {
+  if (kind < PM_KIND_RANGE && kind != PM_KIND_COMPLEX) {
     found = pm_equal_find(p, op, kind, luck_slot, edge);
     if (found < 0)
       return -1;
@@ -124,7 +124,10 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
     if (pm_grow((void **)&p->nodes, &p->room_nodes, p->n_nodes, sizeof *p->nodes) < 0)
       return -1;
     *edge = (uint32_t)p->n_nodes;
-    p->nodes[p->n_nodes++] = (pm_node){.src = op, .where = (uint64_t)kind};
+    pm_node *node = &p->nodes[p->n_nodes++];
+    *node = (pm_node){.src = op, .where = (uint64_t)kind};
+    if (kind < PM_KIND_RANGE) /* containers follow when they are expanded */
+      node->where |= pm_align(pm_scalar_size(node));
   }
   if (!is_key)
     p->nodes[*edge].where |= PM_NODE_WANTED;
@@ -142,10 +145,51 @@ static int child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, siz
   return known <= 0 ? -1 : push_edge(p, edge);
 }
 
+/* Source graphs are scattered over the heap, and waiting for memory is most of
+ * what discovery costs. So ask early for what will be looked at: a container's
+ * header, then what it points to, then the children's headers. */
+static void prefetch_ahead(const pm_plan *p, size_t i) {
+  static const size_t header = 24, table = 16, children = 8;
+  if (i + header < p->n_nodes && pm_node_kind(&p->nodes[i + header]) >= PM_KIND_RANGE)
+    __builtin_prefetch(p->nodes[i + header].src);
+  for (int step = 0; step < 2; step++) {
+    size_t at = i + (step == 0 ? table : children);
+    if (at >= p->n_nodes)
+      continue;
+    PyObject *src = p->nodes[at].src;
+    int kind = pm_node_kind(&p->nodes[at]);
+    if (kind == PM_KIND_LIST && Py_SIZE(src) > 0) {
+      PyObject **items = ((PyListObject *)src)->ob_item;
+      if (step == 0)
+        __builtin_prefetch(items);
+      else
+        for (Py_ssize_t k = 0; k < Py_SIZE(src) && k < 8; k++)
+          __builtin_prefetch(items[k]);
+    } else if (kind == PM_KIND_DICT && !pm_dict_is_split(src)) {
+      pm_keys *keys = pm_dict_keys(src);
+      if (step == 0) {
+        __builtin_prefetch(keys);
+        __builtin_prefetch((char *)keys + 64);
+        __builtin_prefetch((char *)keys + 128);
+      } else if (keys->kind == PM_KEYS_UNICODE) {
+        const pm_unicode_entry *e = pm_keys_entries(keys);
+        for (Py_ssize_t k = 0; k < keys->nentries && k < 16; k++)
+          __builtin_prefetch(e[k].value);
+      }
+    }
+  }
+}
+
 static int discover_items(pm_plan *p, uint32_t node, PyObject **items, size_t n, int kind) {
+  for (size_t i = 0; i < n && i < 8; i++)
+    __builtin_prefetch(items[i]);
+  for (size_t i = 0; i < n && i < 4; i++)
+    pm_equal_prefetch(p, items[i]);
   for (size_t i = 0; i < n; i++) {
     if (i + 8 < n)
       __builtin_prefetch(items[i + 8]);
+    if (i + 4 < n)
+      pm_equal_prefetch(p, items[i + 4]);
     if (child(p, node, i, items[i], (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
       return -1;
   }
@@ -160,8 +204,13 @@ static int discover_dict(pm_plan *p, uint32_t node, PyObject *dict) {
   PyObject *key, *value;
   Py_hash_t hash;
   /* The keys of records repeat for certain; those of a large table seldom. */
-  size_t key_luck =
-      PyDict_GET_SIZE(dict) <= PM_SHARED_KEYS_MAX ? PM_LUCK_SLOTS : PM_LUCK_SLOTS - 1;
+  size_t key_luck = PyDict_GET_SIZE(dict) <= PM_SHARED_KEYS_MAX ? PM_LUCK_SLOTS : PM_LUCK_SLOTS - 1;
+  if (!pm_dict_is_split(dict) && pm_dict_keys(dict)->kind == PM_KEYS_UNICODE) {
+    const pm_unicode_entry *e = pm_keys_entries(pm_dict_keys(dict));
+    for (Py_ssize_t k = 0; k < pm_dict_keys(dict)->nentries && k < PM_SHARED_KEYS_MAX; k++)
+      if (e[k].value != NULL)
+        pm_equal_prefetch(p, e[k].value);
+  }
   for (size_t i = 0; pm_dict_next(dict, &pos, &key, &value, &hash); i += 2) {
     if (child(p, node, i, key, key_luck, 1) < 0)
       return -1;
@@ -192,6 +241,7 @@ int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
   for (size_t i = 0; i < p->n_nodes; i++) {
     PyObject *src = p->nodes[i].src;
     int kind = pm_node_kind(&p->nodes[i]);
+    prefetch_ahead(p, i);
     int bad = 0;
     switch (kind) {
     case PM_KIND_LIST:
@@ -217,6 +267,8 @@ int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
     }
     if (bad < 0)
       return -1;
+    if (kind >= PM_KIND_RANGE && kind != PM_KIND_DICT) /* a dict's depends on its shape */
+      p->nodes[i].where |= pm_align(pm_container_size(&p->nodes[i], NULL, p));
   }
   return 0;
 }

@@ -3,9 +3,11 @@
  * In data from a parser a country code is a new string in every record; one copy
  * is enough, they cannot change. But looking every distinct string up in a large
  * table makes freezing several times slower for nothing. So luck is measured
- * where a value was found (under which key of its record, in which kind of
- * container): while fewer than one in eight look-ups hits there, only one value in 32 is
- * still tried, and the slot starts over when its luck has turned.
+ * where a value was found: under which key of its record, in which kind of
+ * container. A trial is long, for the chance to meet an equal grows with what
+ * was seen before; while the table is small it costs little. Where a look-up
+ * saves less than three bytes on average, the next million values are copied
+ * unseen.
  *
  * Equal means: nothing can tell them apart but `is`. 1 and 1.0 differ, so do 0.0 and -0.0;
  * a NaN equals the same bits.
@@ -14,18 +16,16 @@
  */
 #include "freeze.h"
 
-#define TRIAL 512
+#define TRIAL 65536
+#define WORTH 3 /* bytes saved by a look-up, on average */
 
 static int worth_trying(pm_luck *luck) {
-  luck->tries++;
-  if (luck->tries <= TRIAL || luck->hits >= luck->tries / 8)
-    return 1;
-  if (luck->tries % 32 != 0)
-    return 0;
-  if (luck->tries > 64 * TRIAL) { /* forget old luck, slowly */
-    luck->tries /= 2;
-    luck->hits /= 2;
+  if (luck->tries >= TRIAL && luck->saved / luck->tries < WORTH) {
+    if (++luck->skipped < 32 * TRIAL)
+      return 0;
+    *luck = (pm_luck){0}; /* another trial */
   }
+  luck->tries++;
   return 1;
 }
 
@@ -46,8 +46,8 @@ static int same(PyObject *a, PyObject *b, int kind) {
                   pm_long_digits(x) * sizeof(digit)) == 0;
   }
   default:
-    return memcmp(&((PyFloatObject *)a)->ob_fval, &((PyFloatObject *)b)->ob_fval,
-                  sizeof(double)) == 0;
+    return memcmp(&((PyFloatObject *)a)->ob_fval, &((PyFloatObject *)b)->ob_fval, sizeof(double)) ==
+           0;
   }
 }
 
@@ -69,11 +69,9 @@ static int hash_of(PyObject *op, int kind, uint32_t *out) {
 /* An entry is hash << 32 | node + 1; 0 is empty. */
 static int grow(pm_plan *p) {
   size_t size = p->equal == NULL ? 4096 : (p->equal_mask + 1) * 2;
-  uint64_t *bigger = PyMem_RawCalloc(size, sizeof(uint64_t));
-  if (bigger == NULL) {
-    PyErr_NoMemory();
+  uint64_t *bigger = pm_scratch_zeroed(size * sizeof(uint64_t));
+  if (bigger == NULL)
     return -1;
-  }
   for (size_t i = 0; p->equal != NULL && i <= p->equal_mask; i++) {
     uint64_t entry = p->equal[i];
     if (entry != 0) {
@@ -83,10 +81,19 @@ static int grow(pm_plan *p) {
       bigger[j] = entry;
     }
   }
-  PyMem_RawFree(p->equal);
+  if (p->equal != NULL)
+    pm_scratch_free(p->equal, (p->equal_mask + 1) * sizeof(uint64_t));
   p->equal = bigger;
   p->equal_mask = size - 1;
   return 0;
+}
+
+/* A str will be looked up soon: hash it and ask for its slot. The table is far
+ * larger than any cache, and waiting for it is what a look-up costs. */
+void pm_equal_prefetch(const pm_plan *p, PyObject *op) {
+  uint32_t hash;
+  if (p->equal != NULL && PyUnicode_CheckExact(op) && hash_of(op, PM_KIND_STR, &hash) == 0)
+    __builtin_prefetch(&p->equal[hash & p->equal_mask]);
 }
 
 /* 1: an equal node exists, *node says which. 0: none; when the value was worth
@@ -107,7 +114,7 @@ int pm_equal_find(pm_plan *p, PyObject *op, int kind, size_t luck_slot, uint32_t
     uint32_t candidate = (uint32_t)p->equal[i] - 1;
     if (pm_node_kind(&p->nodes[candidate]) == kind && same(p->nodes[candidate].src, op, kind)) {
       if (luck != NULL)
-        luck->hits++;
+        luck->saved += p->nodes[candidate].where & PM_NODE_OFFSET;
       *node = candidate;
       return 1;
     }

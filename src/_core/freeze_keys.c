@@ -62,8 +62,8 @@ static PyObject *key_tuple(const pm_plan *p, const pm_dict *d) {
   PyObject *tuple = PyTuple_New((Py_ssize_t)n);
   for (size_t i = 0; tuple != NULL && i < n; i++) {
     uint32_t edge = p->edges[d->edges + 2 * i];
-    PyObject *key = edge & PM_EDGE_EXTERNAL ? p->externals[edge & ~PM_EDGE_EXTERNAL]
-                                            : p->nodes[edge].src;
+    PyObject *key =
+        edge & PM_EDGE_EXTERNAL ? p->externals[edge & ~PM_EDGE_EXTERNAL] : p->nodes[edge].src;
     PyTuple_SET_ITEM(tuple, (Py_ssize_t)i, Py_NewRef(key));
   }
   return tuple;
@@ -88,11 +88,9 @@ int pm_find_shapes(pm_plan *p) {
   size_t mask = 1023;
   while (mask < p->n_dicts / 4)
     mask = mask * 2 + 1;
-  uint32_t *index = PyMem_RawCalloc(mask + 1, sizeof *index); /* shape + 1 */
-  if (index == NULL) {
-    PyErr_NoMemory();
+  uint32_t *index = pm_scratch_zeroed((mask + 1) * sizeof *index); /* shape + 1 */
+  if (index == NULL)
     return -1;
-  }
   size_t used = 0;
   for (size_t i = 0; i < p->n_dicts; i++) {
     pm_dict *d = &p->dicts[i];
@@ -127,14 +125,12 @@ int pm_find_shapes(pm_plan *p) {
         p->shapes[d->shape].table == NULL)
       d->shape = PM_NO_SHAPE;
   }
-  PyMem_RawFree(index);
+  pm_scratch_free(index, (mask + 1) * sizeof *index);
   return 0;
 fail:
-  PyMem_RawFree(index);
+  pm_scratch_free(index, (mask + 1) * sizeof *index);
   return -1;
 }
-
-static size_t align16(size_t n) { return (n + 15) & ~(size_t)15; }
 
 /* Identifier-like keys are interned for good: their canonical string is held, and
  * the frozen copy carries no mark, so that interning it finds the canonical one
@@ -157,12 +153,13 @@ int pm_make_shared_keys(pm_plan *p) {
     if (s->table != NULL || s->count < 2)
       continue;
     const pm_dict *d = &p->dicts[s->dict];
-    bytes += align16(pm_keys_size(used_of(p, d), 1));
+    bytes += pm_align(pm_keys_size(used_of(p, d), 1));
     for (size_t k = 0; k < used_of(p, d); k++) {
       uint32_t edge = p->edges[d->edges + 2 * k];
       if (!(edge & PM_EDGE_EXTERNAL) && !(p->nodes[edge].where & PM_NODE_ELSEWHERE)) {
-        bytes += align16(pm_str_size(p->nodes[edge].src));
-        p->nodes[edge].where |= PM_NODE_ELSEWHERE; /* address follows below */
+        bytes += pm_align(pm_str_size(p->nodes[edge].src));
+        /* its address follows below */
+        p->nodes[edge].where = (p->nodes[edge].where & ~PM_NODE_OFFSET) | PM_NODE_ELSEWHERE;
         objects++;
       }
     }
@@ -204,7 +201,7 @@ int pm_make_shared_keys(pm_plan *p) {
       pm_emit_str(node->src, (PyObject *)(void *)at, 0);
       pmalloc_region_mark(&region, at);
       node->where |= (uint64_t)(uintptr_t)at;
-      at += align16(pm_str_size(node->src));
+      at += pm_align(pm_str_size(node->src));
     }
   }
   for (size_t i = 0; i < p->n_shapes; i++) {
@@ -221,7 +218,7 @@ int pm_make_shared_keys(pm_plan *p) {
       entries[k].key = key;
       pm_keys_index(table, PM_STR(key)->hash, k);
     }
-    at += align16(pm_keys_size(n, 1));
+    at += pm_align(pm_keys_size(n, 1));
     PyObject *tuple = key_tuple(p, d), *address = PyLong_FromVoidPtr(table);
     int bad = tuple == NULL || address == NULL || PyDict_SetItem(tables, tuple, address) < 0;
     Py_XDECREF(tuple);

@@ -149,8 +149,7 @@ static const char *advice(PyObject *op) {
 }
 
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit) {
-  PyObject *path =
-      parent == UINT32_MAX ? PyUnicode_FromString("") : path_text(p, parent, position);
+  PyObject *path = parent == UINT32_MAX ? PyUnicode_FromString("") : path_text(p, parent, position);
   if (path == NULL)
     return;
   pm_raise_unfreezable(culprit, path, advice(culprit));

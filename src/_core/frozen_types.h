@@ -32,9 +32,7 @@ PyObject *pm_plain_new(PyTypeObject *plain, PyObject *args, PyObject *kwargs);
     return pm_frozen_error(self, method "()");                                                     \
   }
 #define PM_REFUSING(function, method)                                                              \
-  {                                                                                                \
-    method, (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS,                 \
-        "Raises TypeError: the object is frozen."                                                  \
-  }
+  {method, (PyCFunction)(void (*)(void))(function), METH_VARARGS | METH_KEYWORDS,                  \
+   "Raises TypeError: the object is frozen."}
 
 #endif

@@ -15,9 +15,8 @@ static PyObject *thaw(PyObject *module, PyObject *obj) {
 }
 
 static int find(PyObject *obj, struct pmalloc_where *where) {
-  uintptr_t at = Py_IS_TYPE(obj, &PmAllocation_Type)
-                     ? (uintptr_t)((pm_allocation *)obj)->address
-                     : (uintptr_t)obj;
+  uintptr_t at = Py_IS_TYPE(obj, &PmAllocation_Type) ? (uintptr_t)((pm_allocation *)obj)->address
+                                                     : (uintptr_t)obj;
   return pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA;
 }
 

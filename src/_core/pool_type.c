@@ -13,9 +13,7 @@
 
 static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->name); }
 
-enum pmalloc_state pm_pool_state(const pm_pool *self) {
-  return pmalloc_pool_state(self->pool);
-}
+enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_state(self->pool); }
 
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   static char *keywords[] = {"name", "chunk_size", NULL};
@@ -50,7 +48,6 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
 
 static void dealloc(PyObject *op) {
   pm_pool *self = (pm_pool *)op;
-  PyTypeObject *type = Py_TYPE(op);
   if (self->pool != NULL) {
     struct pmalloc_stats stats;
     pmalloc_pool_stats(self->pool, &stats);
@@ -63,9 +60,7 @@ static void dealloc(PyObject *op) {
     Py_XDECREF(self->keep);
   }
   Py_XDECREF(self->name);
-  type->tp_free(op);
-  if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE))
-    Py_DECREF(type);
+  Py_TYPE(op)->tp_free(op); /* a subclass's own dealloc lets go of the subclass */
 }
 
 /* Raises unless the pool is open. */
@@ -127,8 +122,8 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
   Py_ssize_t bytes = PyNumber_AsSsize_t(arg, PyExc_OverflowError);
   if (bytes == -1 && PyErr_Occurred())
     return NULL;
-  enum pmalloc_status status = bytes < 0 ? PMALLOC_ERR_INVALID
-                                         : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
+  enum pmalloc_status status =
+      bytes < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
   if (status != PMALLOC_OK)
     return pm_raise_status(status, "preallocate in", name_of(self));
   Py_RETURN_NONE;
@@ -192,7 +187,7 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (status != PMALLOC_OK)
     return pm_raise_status(status, "destroy", name_of(self));
   return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
-                                                                              : Py_NewRef(Py_None);
+                                                                               : Py_NewRef(Py_None);
 }
 
 static const char *const state_names[] = {"open", "protected", "destroyed"};
@@ -202,13 +197,12 @@ static PyObject *stats(PyObject *op, PyObject *unused) {
   const pm_pool *self = (pm_pool *)op;
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
-  return Py_BuildValue("{sOsssIsnsnsnsnsnsnsn}", "name", self->name, "state",
-                       state_names[s.state], "chunks", (unsigned)s.chunks, "reserved_bytes",
-                       (Py_ssize_t)s.reserved_bytes, "used_bytes", (Py_ssize_t)s.used_bytes,
-                       "allocations", (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
+  return Py_BuildValue("{sOsssIsnsnsnsnsnsnsn}", "name", self->name, "state", state_names[s.state],
+                       "chunks", (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
+                       "used_bytes", (Py_ssize_t)s.used_bytes, "allocations",
+                       (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
                        "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
-                       "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views",
-                       self->views);
+                       "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views", self->views);
 }
 
 static PyObject *get_root(PyObject *op, void *unused) {

@@ -10,17 +10,15 @@
 #include "../libpmalloc/pool.h"
 
 typedef struct {
-  PyObject_HEAD
-  pmalloc_pool *pool;
-  PyObject *name;           /* str */
-  PyObject *keep;           /* list: what the frozen objects rely on outside the pool */
-  Py_ssize_t views;         /* buffers of its allocations that are alive ... */
+  PyObject_HEAD pmalloc_pool *pool;
+  PyObject *name;            /* str */
+  PyObject *keep;            /* list: what the frozen objects rely on outside the pool */
+  Py_ssize_t views;          /* buffers of its allocations that are alive ... */
   Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */
 } pm_pool;
 
 typedef struct {
-  PyObject_HEAD
-  pm_pool *pool; /* owned */
+  PyObject_HEAD pm_pool *pool; /* owned */
   char *address;
   Py_ssize_t size;
   Py_ssize_t views;

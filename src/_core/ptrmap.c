@@ -7,15 +7,45 @@
  */
 #include "ptrmap.h"
 
+#include "../libpmalloc/pages.h"
+
+#define SMALL ((size_t)256 << 10)
+
+void *pm_scratch(void *old, size_t old_bytes, size_t bytes) {
+  void *p;
+  if (bytes < SMALL) {
+    p = PyMem_RawRealloc(old, bytes);
+  } else if (old_bytes >= SMALL) {
+    p = pages_scratch(old, old_bytes, bytes);
+  } else {
+    p = pages_scratch(NULL, 0, bytes);
+    if (p != NULL && old != NULL) {
+      memcpy(p, old, old_bytes);
+      PyMem_RawFree(old);
+    }
+  }
+  return p != NULL ? p : PyErr_NoMemory();
+}
+
+void *pm_scratch_zeroed(size_t bytes) {
+  void *p = bytes < SMALL ? PyMem_RawCalloc(1, bytes) : pages_scratch(NULL, 0, bytes);
+  return p != NULL ? p : PyErr_NoMemory();
+}
+
+void pm_scratch_free(void *p, size_t bytes) {
+  if (bytes < SMALL)
+    PyMem_RawFree(p);
+  else
+    (void)pages_scratch(p, bytes, 0);
+}
+
 int pm_grow(void **array, size_t *room, size_t n, size_t size) {
   if (n < *room)
     return 0;
   size_t more = *room < 256 ? 256 : *room + *room / 2;
-  void *bigger = PyMem_RawRealloc(*array, more * size);
-  if (bigger == NULL) {
-    PyErr_NoMemory();
+  void *bigger = pm_scratch(*array, *room * size, more * size);
+  if (bigger == NULL)
     return -1;
-  }
   *array = bigger;
   *room = more;
   return 0;
@@ -30,12 +60,12 @@ static size_t slot_of(const pm_map *m, PyObject *key) {
 
 static int resize(pm_map *m, size_t size) {
   pm_map bigger = {.mask = size - 1, .used = m->used};
-  bigger.keys = PyMem_RawCalloc(size, sizeof(PyObject *));
-  bigger.values = PyMem_RawMalloc(size * sizeof(uint32_t));
-  if (bigger.keys == NULL || bigger.values == NULL) {
-    PyMem_RawFree(bigger.keys);
-    PyMem_RawFree(bigger.values);
-    PyErr_NoMemory();
+  bigger.keys = pm_scratch_zeroed(size * sizeof(PyObject *));
+  if (bigger.keys == NULL)
+    return -1;
+  bigger.values = pm_scratch_zeroed(size * sizeof(uint32_t));
+  if (bigger.values == NULL) {
+    pm_scratch_free(bigger.keys, size * sizeof(PyObject *));
     return -1;
   }
   for (size_t i = 0; m->keys != NULL && i <= m->mask; i++) {
@@ -45,8 +75,7 @@ static int resize(pm_map *m, size_t size) {
       bigger.values[j] = m->values[i];
     }
   }
-  PyMem_RawFree(m->keys);
-  PyMem_RawFree(m->values);
+  pm_map_free(m);
   *m = bigger;
   return 0;
 }
@@ -74,6 +103,8 @@ int pm_map_get(const pm_map *m, PyObject *key, uint32_t *value) {
 }
 
 void pm_map_free(pm_map *m) {
-  PyMem_RawFree(m->keys);
-  PyMem_RawFree(m->values);
+  if (m->keys == NULL)
+    return;
+  pm_scratch_free(m->keys, (m->mask + 1) * sizeof(PyObject *));
+  pm_scratch_free(m->values, (m->mask + 1) * sizeof(uint32_t));
 }

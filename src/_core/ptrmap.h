@@ -1,4 +1,5 @@
-/* ptrmap: from an object's address to a number.
+/* ptrmap: from an object's address to a number; and the working memory of
+ * freeze and thaw, which is given back to the kernel when they end.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -19,7 +20,14 @@ int pm_map_get(const pm_map *m, PyObject *key, uint32_t *value);
 int pm_map_put(pm_map *m, PyObject *key, uint32_t value);
 void pm_map_free(pm_map *m);
 
-/* Grows an array of `size`-byte items to hold one more than `n`; -1 with MemoryError. */
+/* Working memory: from the heap while small, then pages of its own. Growing keeps
+ * the contents. NULL with MemoryError, the old memory untouched. */
+void *pm_scratch(void *old, size_t old_bytes, size_t bytes);
+void *pm_scratch_zeroed(size_t bytes);
+void pm_scratch_free(void *p, size_t bytes);
+
+/* Grows an array of `size`-byte items to hold one more than `n`; -1 with MemoryError. Free
+ * it with pm_scratch_free(array, room * size). */
 int pm_grow(void **array, size_t *room, size_t n, size_t size);
 
 #endif

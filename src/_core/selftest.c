@@ -30,13 +30,13 @@ static PyObject *sample(void) {
       " 'latin': 'Z\\xfcrich', 'bmp': '\\u6771\\u4eac', 'astral': '\\U0001f512 lock',\n"
       " 'lone': 'x\\ud800', 'bytes': b'\\0bytes', 'range': range(3, 10**20, 7),\n"
       " 'tuple': (1, ('nested', (2.0,)), ()), 'list': [1, [2, [3]], []],\n"
-      " 'records': [{'id': i, 'name': str(i)} for i in range(3)], 5: 'int key', (6, 'k'): 'tuple',\n"
+      " 'records': [{'id': i, 'name': str(i)} for i in range(3)], 5: 'int key', (6, 'k'): "
+      "'tuple',\n"
       " 'set': {1, 'two', 3.0}, 'large set': set(range(40)), 'frozenset': frozenset('abc'),\n"
       " 'same': [pair, pair], 'wide': {str(i): i for i in range(300)}})(['shared'])";
   PyObject *globals = PyDict_New();
   PyObject *graph = NULL;
-  if (globals != NULL &&
-      PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
+  if (globals != NULL && PyDict_SetItemString(globals, "__builtins__", PyEval_GetBuiltins()) == 0) {
     PyObject *code = Py_CompileString(source, "<pmalloc self-test>", Py_eval_input);
     graph = code == NULL ? NULL : PyEval_EvalCode(code, globals, globals);
     Py_XDECREF(code);
@@ -53,8 +53,9 @@ static PyObject *sample(void) {
 static int same_str(PyObject *a, PyObject *b) {
   Py_ssize_t n = 0, m = 0;
   const char *x, *y;
-  if (PyUnicode_GET_LENGTH(a) != PyUnicode_GET_LENGTH(b) || PyUnicode_KIND(a) != PyUnicode_KIND(b) ||
-      PyUnicode_IS_ASCII(a) != PyUnicode_IS_ASCII(b) || !PyUnicode_IS_COMPACT(b) ||
+  if (PyUnicode_GET_LENGTH(a) != PyUnicode_GET_LENGTH(b) ||
+      PyUnicode_KIND(a) != PyUnicode_KIND(b) || PyUnicode_IS_ASCII(a) != PyUnicode_IS_ASCII(b) ||
+      !PyUnicode_IS_COMPACT(b) ||
       memcmp(PyUnicode_DATA(a), PyUnicode_DATA(b), pm_str_data(a)) != 0 ||
       PyObject_Hash(a) != PyObject_Hash(b))
     return 0;
@@ -71,7 +72,8 @@ static int same_str(PyObject *a, PyObject *b) {
 
 static int same_dict(PyObject *a, PyObject *b) {
   PyObject *fresh = PyDict_New(); /* no gaps in it, as in ours */
-  int same = fresh != NULL && PyDict_Update(fresh, a) == 0 && PyDict_GET_SIZE(a) == PyDict_GET_SIZE(b);
+  int same =
+      fresh != NULL && PyDict_Update(fresh, a) == 0 && PyDict_GET_SIZE(a) == PyDict_GET_SIZE(b);
   if (same && !pm_dict_is_split(b)) {
     const pm_keys *x = pm_dict_keys(fresh), *y = pm_dict_keys(b);
     same = x->nentries == y->nentries && x->kind == y->kind && y->usable == 0;
@@ -95,7 +97,8 @@ static int same_object(PyObject *a, PyObject *b) {
   case PM_KIND_STR:
     return PyUnicode_CheckExact(b) && same_str(a, b);
   case PM_KIND_INT:
-    return PyLong_CheckExact(b) && pm_long_digits((PyLongObject *)a) == pm_long_digits((PyLongObject *)b);
+    return PyLong_CheckExact(b) &&
+           pm_long_digits((PyLongObject *)a) == pm_long_digits((PyLongObject *)b);
   case PM_KIND_DICT:
     return Py_IS_TYPE(b, &PmFrozenDict_Type) && same_dict(a, b);
   case PM_KIND_LIST:
@@ -116,7 +119,8 @@ static int compare(PyObject *graph, PyObject *frozen) {
     return differs("a dict");
   while (PyDict_Next(graph, &i, &key, &value)) {
     PyObject *copy = PyDict_GetItemWithError(frozen, key);
-    if (copy == NULL || !same_object(value, copy) || PyObject_IsTrue(value) != PyObject_IsTrue(copy))
+    if (copy == NULL || !same_object(value, copy) ||
+        PyObject_IsTrue(value) != PyObject_IsTrue(copy))
       return PyErr_Occurred() ? -1 : differs(Py_TYPE(value)->tp_name);
     if (PyList_Check(value))
       for (Py_ssize_t k = 0; k < PyList_GET_SIZE(value); k++)

@@ -38,8 +38,8 @@ typedef struct {
 static void state_free(thaw_state *t) {
   for (size_t i = 0; i < t->n_nodes; i++)
     Py_XDECREF(t->nodes[i].copy);
-  PyMem_RawFree(t->nodes);
-  PyMem_RawFree(t->edges);
+  pm_scratch_free(t->nodes, t->room_nodes * sizeof *t->nodes);
+  pm_scratch_free(t->edges, t->room_edges * sizeof *t->edges);
   pm_map_free(&t->seen);
 }
 
@@ -236,8 +236,7 @@ static PyObject *hashable(PyObject *op) {
 static int build_hashable(thaw_state *t, thaw_node *node) {
   if (node->kind == PM_KIND_TUPLE) {
     for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(node->src); i++)
-      PyTuple_SET_ITEM(node->copy, i,
-                       Py_NewRef(result_of(t, t->edges[node->edges + (size_t)i])));
+      PyTuple_SET_ITEM(node->copy, i, Py_NewRef(result_of(t, t->edges[node->edges + (size_t)i])));
     return 0;
   }
   Py_ssize_t n = ((PySetObject *)node->src)->used;
@@ -300,7 +299,7 @@ static int build_hashables(thaw_state *t) {
       }
     }
   }
-  PyMem_RawFree(stack);
+  pm_scratch_free(stack, room * sizeof *stack);
   return bad;
 }
 
@@ -316,8 +315,8 @@ static int fill_dict(thaw_state *t, const thaw_node *node) {
       continue;
     }
     PyObject *new_key = hashable(result_of(t, t->edges[e]));
-    int bad = new_key == NULL ||
-              PyDict_SetItem(node->copy, new_key, result_of(t, t->edges[e + 1])) < 0;
+    int bad =
+        new_key == NULL || PyDict_SetItem(node->copy, new_key, result_of(t, t->edges[e + 1])) < 0;
     Py_XDECREF(new_key);
     if (bad)
       return -1;
@@ -334,8 +333,7 @@ static int fill_mutables(thaw_state *t) {
         uintptr_t edge = t->edges[node->edges + (size_t)k];
         if (t->deep)
           PyList_SET_ITEM(node->copy, k, Py_NewRef(result_of(t, edge)));
-        else if ((edge & 1) &&
-                 PyList_SetItem(node->copy, k, Py_NewRef(result_of(t, edge))) < 0)
+        else if ((edge & 1) && PyList_SetItem(node->copy, k, Py_NewRef(result_of(t, edge))) < 0)
           return -1;
       }
     } else if (node->kind == PM_KIND_DICT) {

@@ -326,6 +326,26 @@ enum pmalloc_status pages_unmap(struct pages *p) {
   return call_munmap(p->outer, p->outer_size) == 0 ? PMALLOC_OK : from_errno();
 }
 
+void *pages_scratch(void *old, size_t old_bytes, size_t bytes) {
+  size_t from = pages_round(old_bytes), to = pages_round(bytes);
+  if (bytes == 0) {
+    if (old != NULL)
+      (void)call_munmap(old, from);
+    return NULL;
+  }
+  if (to == 0) {
+    errno = ENOMEM;
+    return NULL;
+  }
+  void *p = old == NULL ? call_mmap(NULL, to, PROT_READ | PROT_WRITE, MAP_NORESERVE)
+                        : mremap(old, from, to, MREMAP_MAYMOVE);
+  if (p == MAP_FAILED)
+    return NULL;
+  if (to >= 2 * PAGES_HUGE)
+    (void)call_madvise(p, to, MADV_HUGEPAGE); /* fewer faults; as good without */
+  return p;
+}
+
 /* ---- asking ---- */
 
 size_t pages_resident(const struct pages *p) {

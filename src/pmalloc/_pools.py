@@ -30,6 +30,7 @@ class Pool(_core.Pool):
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
         MemoryError: out of memory.
+        OSError: the kernel refused to install a signal handler.
 
     Idea: the Linux kernel's pmalloc (Igor Stoppa, 2017-2018).
     """
@@ -39,6 +40,7 @@ class Pool(_core.Pool):
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
             )
+        _handler.install()  # guard pages are there to be hit before protect() too
         _live[name] = self
 
     def protect(self, revoke: bool = False) -> None:
