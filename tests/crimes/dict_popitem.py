@@ -1,0 +1,19 @@
+"""dict.popitem on a frozen dict.
+
+Exit: SIGSEGV
+Stderr:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       FrozenDict at 0x* + #
+      thread       PID/PID 'python'
+      instruction  0x* <libc.so.6|python>+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "dict_popitem.py", line {here} in <module>
+"""
+
+import pmalloc
+
+frozen = pmalloc.freeze({"alice": "admin", "bob": "guest"}, name="crime")
+dict.popitem(frozen)  # here

@@ -1,0 +1,19 @@
+"""dict's own __setitem__ on a frozen record that shares its keys with another.
+
+Exit: SIGSEGV
+Stderr:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       FrozenDict at 0x* + #
+      thread       PID/PID 'python'
+      instruction  0x* <libc.so.6|python>+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "dict_split_setitem.py", line {here} in <module>
+"""
+
+import pmalloc
+
+frozen = pmalloc.freeze([{"id": 1, "name": "a"}, {"id": 2, "name": "b"}], name="crime")
+dict.__setitem__(frozen[1], "name", "mallory")  # here

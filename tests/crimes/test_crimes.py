@@ -1,0 +1,189 @@
+"""Runs every crime of this folder and compares what it left behind, line by line.
+
+A crime is one tiny program. Its docstring says what is to happen:
+
+    Exit:     a signal's name or an exit status
+    Stdout:   lines, indented; none when the section is absent
+    Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs
+    Raises:   instead of Stderr, the last line of a traceback
+
+Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
+processes and threads PID and TID, line numbers of the standard library N. ``{here}`` is the line
+that ends in ``# here``. Where the interpreter itself writes, its compiler chose which word comes
+first and whether libc does it: ``#`` stands for any number, ``<a|b>`` for one of two names. The
+instruction's symbol is compared only in a library that the crime brings along: libc and Python
+are stripped on some systems.
+
+A crime that needs a library of its own has a C file of the same name.
+"""
+
+import os
+import re
+import resource
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
+SECTION = re.compile(r"(Exit|Stdout|Stderr|Raises)(?: (3\.\d+))?:(?: +(.+))?$")
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
+
+
+@dataclass
+class Expected:
+    exit: str = ""
+    stdout: list[str] = field(default_factory=list)
+    stderr: list[str] = field(default_factory=list)
+    raises: str = ""
+
+
+def docstring_of(source: str) -> list[str]:
+    """Its lines; one that ends in a backslash goes on in the next."""
+    return re.sub(r"\\\n +", "", source.split('"""')[1]).splitlines()
+
+
+def marks(source: str) -> dict[str, int]:
+    """Line numbers of the lines that end in a one-word comment."""
+    return {
+        m.group(1): number
+        for number, line in enumerate(source.splitlines(), 1)
+        if (m := re.search(r"  # (\w+)$", line))
+    }
+
+
+def expectation(path: Path) -> Expected:
+    source = path.read_text()
+    lines, where = {}, None
+    for line in docstring_of(source):
+        if m := SECTION.match(line):
+            where = (m.group(1), m.group(2))
+            assert where not in lines, f"{path.name}: two sections {where}"
+            lines[where] = [m.group(3)] if m.group(3) else []
+        elif where:
+            assert line.startswith("    ") or not line, f"{path.name}: not indented: {line!r}"
+            lines[where].append(line[4:])
+    here = marks(source)
+
+    def section(name: str) -> list[str]:
+        text = lines.get((name, VERSION), lines.get((name, None), []))
+        while text and not text[-1]:
+            text.pop()
+        return [re.sub(r"\{(\w+)\}", lambda m: str(here[m.group(1)]), line) for line in text]
+
+    [exit_status] = section("Exit")
+    [raises] = section("Raises") or [""]
+    return Expected(exit_status, section("Stdout"), section("Stderr"), raises)
+
+
+def exit_name(status: int) -> str:
+    return signal.Signals(-status).name if status < 0 else str(status)
+
+
+def module_name(name: str) -> str:
+    """libpython3.13.so.1.0 and the executable alike: python; _core.cpython-313-...: _core."""
+    if re.fullmatch(r"(libpython3?|python)[\d.]*(so[\d.]*)?", name):
+        return "python"
+    return re.sub(r"\.(cpython-|abi3).*$", "", name)
+
+
+def normalise_instruction(line: str, own: str) -> str:
+    m = re.fullmatch(r"  instruction  0x\w+ (\S+)\+0x\w+(?: \((\w+)\+0x\w+\))?", line)
+    if not m:
+        return line
+    symbol = f" ({m.group(2)}+0x*)" if m.group(2) and m.group(1).startswith(own) else ""
+    return f"  instruction  0x* {module_name(m.group(1))}+0x*{symbol}"
+
+
+def normalise(line: str, path: Path) -> str:
+    line = normalise_instruction(line, path.stem)
+    if m := re.fullmatch(r'  File "(.+)", line (\d+) in (.+)', line):
+        name = Path(m.group(1)).name
+        number = m.group(2) if m.group(1) == str(path) else "N"
+        return f'  File "{name}", line {number} in {m.group(3)}'
+    if m := re.fullmatch(r"  thread       (\d+)/(\d+) '(.*)'", line):
+        tid = "PID" if m.group(1) == m.group(2) else "TID"
+        comm = "python" if m.group(3) == Path(sys.executable).name[:15] else m.group(3)
+        return f"  thread       PID/{tid} '{comm}'"
+    return re.sub(r"0x[0-9a-f]+", "0x*", line)
+
+
+def settle(expected: list[str], told: list[str]) -> list[str]:
+    """The expected lines, with what was told where a line leaves it open and it fits."""
+    settled = list(expected)
+    for i, (line, said) in enumerate(zip(expected, told, strict=False)):
+        pattern = re.escape(line).replace(r"\+\ \#", r"\+ \d+")
+        pattern = re.sub(r"<(\w[\w.\\]*)\\\|(\w[\w.\\]*)>", r"(?:\1|\2)", pattern)
+        if re.fullmatch(pattern, said):
+            settled[i] = said
+    return settled
+
+
+def check_addresses(text: str) -> None:
+    """The address is the object's start plus what the report says it is."""
+    for address, start, sign, distance in re.findall(
+        r"^  address      (0x\w+) .*\n  object       \w+ at (0x\w+) ([+-]) (\d+)",
+        text,
+        re.MULTILINE,
+    ):
+        offset = int(distance) if sign == "+" else -int(distance)
+        assert int(address, 16) == int(start, 16) + offset, text
+
+
+@pytest.fixture(scope="session")
+def libraries(tmp_path_factory):
+    """Compiles the C file that some crimes have beside them; a folder of its own for each."""
+    compiler = shlex.split(os.environ.get("CC", "")) or next(
+        [c] for c in ("cc", "gcc", "clang") if shutil.which(c)
+    )
+    folder = tmp_path_factory.mktemp("libraries")
+    for source in HERE.glob("*.c"):
+        command = [*compiler, "-O1", "-g0", "-shared", "-fPIC", "-Wall", "-Werror"]
+        command += ["-I", sysconfig.get_path("include"), str(source)]
+        command += ["-o", str(folder / f"{source.stem}_lib.so"), "-lpthread"]
+        subprocess.run(command, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
+def test_crime(path: Path, libraries: Path, tmp_path: Path):
+    expected = expectation(path)
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
+    }
+    environment["LC_ALL"] = "C.UTF-8"
+    done = subprocess.run(
+        [sys.executable, "-u", str(path), str(libraries)],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=60,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )
+    stdout, stderr = done.stdout.decode(), done.stderr.decode()
+    told = [normalise(line, path) for line in stderr.splitlines()]
+    if expected.raises:
+        assert told[:1] == ["Traceback (most recent call last):"], stderr
+        assert told[-1] == expected.raises
+    else:
+        assert told == settle(expected.stderr, told)
+    assert exit_name(done.returncode) == expected.exit, stderr
+    assert stdout.splitlines() == expected.stdout
+    check_addresses(stderr)
+
+
+def test_there_are_crimes():
+    assert len(CRIMES) >= 32
+
+
+def test_every_c_file_has_its_crime():
+    assert {p.stem for p in HERE.glob("*.c")} <= {p.stem for p in CRIMES}
