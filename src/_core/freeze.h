@@ -43,11 +43,12 @@ typedef enum {
 } pm_kind;
 
 #define PM_EDGE_EXTERNAL ((uint32_t)1 << 31)
-#define PM_NODE_KIND ((uint64_t)15)
+/* where:  | elsewhere 63 | wanted 62 | kind 57-60 | size, then offset 0-56 | */
+#define PM_NODE_KIND_SHIFT 57
 #define PM_NODE_WANTED ((uint64_t)1 << 62)    /* has a place of its own in the region */
 #define PM_NODE_ELSEWHERE ((uint64_t)1 << 63) /* offset is an address: a shared key */
-/* The bits between: the block's size until pass 2, its offset from then on. */
-#define PM_NODE_OFFSET (~(PM_NODE_KIND | PM_NODE_WANTED | PM_NODE_ELSEWHERE))
+/* The block's size until pass 2, its offset from then on. */
+#define PM_NODE_OFFSET (((uint64_t)1 << PM_NODE_KIND_SHIFT) - 1)
 
 typedef struct {
   PyObject *src;  /* borrowed: the caller holds the root, nothing runs in between */
@@ -126,10 +127,13 @@ int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, cons
                       PyObject *to);
 int pm_finish_hashes(pm_plan *p);
 
-/* Blocks begin at multiples of 16. */
-static inline size_t pm_align(size_t n) { return (n + 15) & ~(size_t)15; }
+/* Blocks begin at multiples of 8: no object has a stricter member, and many are
+ * 24 or 40 bytes long. */
+static inline size_t pm_align(size_t n) { return (n + 7) & ~(size_t)7; }
 
-static inline int pm_node_kind(const pm_node *n) { return (int)(n->where & PM_NODE_KIND); }
+static inline int pm_node_kind(const pm_node *n) {
+  return (int)(n->where >> PM_NODE_KIND_SHIFT & 15);
+}
 
 /* Where the object of an edge lies, or will lie. */
 static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {

@@ -125,7 +125,7 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
       return -1;
     *edge = (uint32_t)p->n_nodes;
     pm_node *node = &p->nodes[p->n_nodes++];
-    *node = (pm_node){.src = op, .where = (uint64_t)kind};
+    *node = (pm_node){.src = op, .where = (uint64_t)kind << PM_NODE_KIND_SHIFT};
     if (kind < PM_KIND_RANGE) /* containers follow when they are expanded */
       node->where |= pm_align(pm_scalar_size(node));
   }

@@ -88,11 +88,12 @@ enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, s
   uint32_t n = pool->cold ? pool->cold->chunks : 0, first;
   unsigned segment = segment_of(n, &first);
   size_t granules = bytes / PMALLOC_GRANULE;
+  size_t starts = aligned(bitmap_bytes(bytes / PMALLOC_OBJECT_GRANULE)); /* enough for both kinds */
   size_t map = aligned(bitmap_bytes(granules));
   size_t slack = kind == PMALLOC_RAW ? aligned(granules / 2) : 0;
   size_t chunks =
       n == first ? aligned(((size_t)COLD_FIRST_SEGMENT << segment) * sizeof(struct cold_chunk)) : 0;
-  size_t need = chunks + map + (kind == PMALLOC_RAW ? map : 0) + slack;
+  size_t need = chunks + starts + (kind == PMALLOC_RAW ? map : 0) + slack;
   enum pmalloc_status status = PMALLOC_OK;
   if (segment >= COLD_SEGMENTS)
     return PMALLOC_ERR_NOMEM;
@@ -108,7 +109,7 @@ enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, s
   chunk->index = n;
   chunk->kind = kind;
   chunk->used = 0;
-  chunk->starts = carve(pool, map);
+  chunk->starts = carve(pool, starts);
   if (kind == PMALLOC_RAW) {
     chunk->ends = carve(pool, map);
     chunk->slack = carve(pool, slack);

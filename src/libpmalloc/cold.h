@@ -94,8 +94,13 @@ static inline void cold_set_slack(struct cold_chunk *chunk, size_t last, size_t 
                    __ATOMIC_RELAXED);
 }
 
+/* Bytes of a chunk's granule: its kind tells. */
+static inline size_t cold_granule(const struct cold_chunk *chunk) {
+  return cold_kind(chunk) == PMALLOC_RAW ? PMALLOC_GRANULE : PMALLOC_OBJECT_GRANULE;
+}
+
 static inline size_t cold_granules(const struct cold_chunk *chunk) {
-  return chunk->pages.size / PMALLOC_GRANULE;
+  return chunk->pages.size / cold_granule(chunk);
 }
 
 /* Makes the first slab of a pool that has none, with room for `more` bytes. */

@@ -40,7 +40,7 @@
 /* An object's header can't reach further down than this: a collector's header
  * and two words for a dict and a weakref list. */
 #define PREHEADER_MAX 32
-#define GRANULE 16
+#define GRANULE 8
 
 /* ---- the writer ------------------------------------------------------------ */
 

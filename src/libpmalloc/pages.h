@@ -68,9 +68,9 @@ enum pmalloc_status pages_unmap(struct pages *p);
 size_t pages_resident(const struct pages *p);
 
 /* Working memory that is wanted for a moment and must be gone afterwards, which the heap does
- * not promise: grows (or, with bytes 0, gives back) an ordinary private mapping, keeping its contents. NULL with errno where
- * there is none; the old mapping is then untouched. Both sizes in bytes, `old` NULL with old_bytes 0 for
- * a new one. New bytes are zero. */
+ * not promise: grows (or, with bytes 0, gives back) an ordinary private mapping, keeping its
+ * contents. NULL with errno where there is none; the old mapping is then untouched. Both sizes in
+ * bytes, `old` NULL with old_bytes 0 for a new one. New bytes are zero. */
 void *pages_scratch(void *old, size_t old_bytes, size_t bytes);
 
 /* 1 where a store to the 8 bytes at `address` would fault, 0 where it would

@@ -3,8 +3,8 @@
  *  struct pmalloc_pool (hot, writable: lock, counters, free blocks)
  *    |
  *    +--> cold metadata (read-only once the pool is): name, id, state, root,
- *    |      chunk descriptors, each with its object-start bitmap (one bit per
- *    |      16 bytes), for raw chunks an object-end bitmap and a slack nibble
+ *    |      chunk descriptors, each with its object-start bitmap (one bit
+ *    |      per granule), for raw chunks an object-end bitmap and a slack nibble
  *    |
  *    +--> chunk 0 |g|##########|g|   chunk 1 |g|####################|g|  ...
  *
@@ -29,8 +29,9 @@
 #include "registry.h"
 #include "status.h"
 
-#define PMALLOC_GRANULE 16
-#define PMALLOC_NAME_MAX 255 /* bytes of UTF-8, without the NUL */
+#define PMALLOC_GRANULE 16       /* raw allocations */
+#define PMALLOC_OBJECT_GRANULE 8 /* built objects: many are 24 or 40 bytes */
+#define PMALLOC_NAME_MAX 255     /* bytes of UTF-8, without the NUL */
 
 typedef struct pmalloc_pool pmalloc_pool;
 
@@ -69,7 +70,7 @@ enum pmalloc_status pmalloc_pool_size_of(pmalloc_pool *pool, const void *allocat
 /* One contiguous, zeroed region for a builder of objects. */
 struct pmalloc_region {
   char *base;
-  size_t size;      /* usable bytes: the request rounded up to 16 */
+  size_t size;      /* usable bytes: the request rounded up to 8 */
   uint64_t *starts; /* bitmap of the region: bit i is granule i */
   size_t first_bit; /* bit number of region's first granule in `starts` */
   uint32_t chunk_index;
@@ -77,9 +78,9 @@ struct pmalloc_region {
 enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
                                         struct pmalloc_region *out);
 
-/* Marks an object start; the address must lie in the region, 16-aligned. */
+/* Marks an object start; the address must lie in the region, a multiple of 8. */
 static inline void pmalloc_region_mark(const struct pmalloc_region *r, const void *start) {
-  size_t bit = r->first_bit + (size_t)((const char *)start - r->base) / PMALLOC_GRANULE;
+  size_t bit = r->first_bit + (size_t)((const char *)start - r->base) / PMALLOC_OBJECT_GRANULE;
   r->starts[bit >> 6] |= (uint64_t)1 << (bit & 63);
 }
 /* Ends a region: `objects` marked starts are counted. */

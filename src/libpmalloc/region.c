@@ -45,7 +45,7 @@ static enum pmalloc_status find_chunk(pmalloc_pool *pool, size_t count, struct r
     return PMALLOC_OK;
   }
   chunk = pool->raw_current;
-  if (chunk && chunk->used == 0 && count <= cold_granules(chunk)) {
+  if (chunk && chunk->used == 0 && count <= chunk->pages.size / PMALLOC_OBJECT_GRANULE) {
     cold_set_kind(chunk, PMALLOC_OBJECTS);
     pool->raw_current = NULL;
     undo->chunk = chunk;
@@ -53,7 +53,7 @@ static enum pmalloc_status find_chunk(pmalloc_pool *pool, size_t count, struct r
     return PMALLOC_OK;
   }
   undo->made_chunk = 1;
-  return chunk_new(pool, PMALLOC_OBJECTS, count * PMALLOC_GRANULE, &undo->chunk);
+  return chunk_new(pool, PMALLOC_OBJECTS, count * PMALLOC_OBJECT_GRANULE, &undo->chunk);
 }
 
 enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
@@ -63,7 +63,7 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
     errno = ENOMEM;
     return PMALLOC_ERR_NOMEM;
   }
-  size_t count = size == 0 ? 1 : (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+  size_t count = size == 0 ? 1 : (size + PMALLOC_OBJECT_GRANULE - 1) / PMALLOC_OBJECT_GRANULE;
   enum pmalloc_status status = PMALLOC_OK;
   pool_lock_to_map(pool);
   if (pool->state != PMALLOC_OPEN)
@@ -82,9 +82,9 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
       pool->objects_current = chunk;
     pool->undo = undo;
     pool->open_regions++;
-    pool->used_bytes += count * PMALLOC_GRANULE;
-    *out = (struct pmalloc_region){.base = chunk->pages.base + first * PMALLOC_GRANULE,
-                                   .size = count * PMALLOC_GRANULE,
+    pool->used_bytes += count * PMALLOC_OBJECT_GRANULE;
+    *out = (struct pmalloc_region){.base = chunk->pages.base + first * PMALLOC_OBJECT_GRANULE,
+                                   .size = count * PMALLOC_OBJECT_GRANULE,
                                    .starts = chunk->starts,
                                    .first_bit = first,
                                    .chunk_index = chunk->index};
@@ -97,7 +97,7 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
 static int is_newest(const pmalloc_pool *pool, const struct pmalloc_region *r) {
   const struct region_undo *undo = &pool->undo;
   return undo->pending && undo->chunk->index == r->chunk_index &&
-         undo->used_after == r->first_bit + r->size / PMALLOC_GRANULE;
+         undo->used_after == r->first_bit + r->size / PMALLOC_OBJECT_GRANULE;
 }
 
 void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, size_t objects) {
@@ -129,7 +129,7 @@ void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r) {
   pthread_mutex_lock(&pool->lock);
   if (pool->state == PMALLOC_OPEN && r->base) {
     memset(r->base, 0, r->size);
-    bitmap_clear_range(r->starts, r->first_bit, r->first_bit + r->size / PMALLOC_GRANULE);
+    bitmap_clear_range(r->starts, r->first_bit, r->first_bit + r->size / PMALLOC_OBJECT_GRANULE);
     pool->used_bytes -= r->size;
     pool->open_regions -= pool->open_regions > 0;
     if (is_newest(pool, r)) {

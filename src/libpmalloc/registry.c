@@ -318,9 +318,10 @@ static int is_metadata(const struct registry_record *record, const void *at, siz
 /* The chunk of a range, where everything a lookup reads of it is in order. */
 static const struct cold_chunk *sound_chunk(const struct registry_range *range) {
   const struct cold_chunk *chunk = range->chunk;
-  size_t granules = (range->end - range->start) / PMALLOC_GRANULE;
-  if (!is_metadata(range->record, chunk, sizeof *chunk) ||
-      (uintptr_t)chunk->pages.base != range->start || cold_used(chunk) > granules ||
+  if (!is_metadata(range->record, chunk, sizeof *chunk))
+    return NULL;
+  size_t granules = (range->end - range->start) / cold_granule(chunk);
+  if ((uintptr_t)chunk->pages.base != range->start || cold_used(chunk) > granules ||
       !is_metadata(range->record, chunk->starts, bitmap_bytes(granules)))
     return NULL;
   if (cold_kind(chunk) == PMALLOC_RAW &&
@@ -330,20 +331,21 @@ static const struct cold_chunk *sound_chunk(const struct registry_range *range) 
   return chunk;
 }
 
-static void find_object(const struct cold_chunk *chunk, size_t granule, struct pmalloc_where *out) {
+static void find_object(const struct cold_chunk *chunk, struct pmalloc_where *out) {
   uintptr_t base = out->chunk_start;
+  size_t size = cold_granule(chunk), granule = out->offset_in_chunk / size;
   size_t used = cold_used(chunk);
   size_t start = bitmap_previous(chunk->starts, granule);
   if (start != BITMAP_NONE)
-    out->object_start = base + start * PMALLOC_GRANULE;
+    out->object_start = base + start * size;
   if (cold_kind(chunk) == PMALLOC_OBJECTS) {
     size_t next = bitmap_next(chunk->starts, granule + 1, used);
-    out->object_end = base + (next == BITMAP_NONE ? used : next) * PMALLOC_GRANULE;
+    out->object_end = base + (next == BITMAP_NONE ? used : next) * size;
   } else if (start != BITMAP_NONE) {
     size_t last = bitmap_next(chunk->ends, start, used);
     if (last != BITMAP_NONE && last >= granule) {
       size_t slack = cold_slack(chunk, last);
-      out->object_end = base + (last + 1) * PMALLOC_GRANULE - slack;
+      out->object_end = base + (last + 1) * size - slack;
     }
   }
 }
@@ -381,7 +383,7 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
     out->place = PMALLOC_DATA;
     out->offset_in_chunk = addr - range.start;
     if (chunk)
-      find_object(chunk, out->offset_in_chunk / PMALLOC_GRANULE, out);
+      find_object(chunk, out);
   }
   leave(record);
   return 1;
@@ -390,15 +392,15 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
 int pmalloc_registry_is_start(uintptr_t addr) {
   const struct registry_range *range = registry_at(addr);
   int answer = 0;
-  if (!range || !range->chunk || addr < range->start || addr >= range->end ||
-      addr % PMALLOC_GRANULE != 0)
+  if (!range || !range->chunk || addr < range->start || addr >= range->end)
     return 0;
   struct registry_record *record = range->record;
   if (!enter(record))
     return 0;
   const struct cold_chunk *chunk = sound_chunk(range);
-  if (chunk)
-    answer = bitmap_test(chunk->starts, (addr - range->start) / PMALLOC_GRANULE);
+  size_t size = chunk ? cold_granule(chunk) : 1;
+  if (chunk && addr % size == 0)
+    answer = bitmap_test(chunk->starts, (addr - range->start) / size);
   leave(record);
   return answer;
 }

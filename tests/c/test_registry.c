@@ -97,7 +97,7 @@ static void test_objects(void) {
   struct pmalloc_region r;
   struct pmalloc_where w;
   OK(pmalloc_pool_create(&pool, "objects", 0));
-  OK(pmalloc_pool_region(pool, 1000, &r));
+  OK(pmalloc_pool_region(pool, 1001, &r));
   CHECK(r.size == 1008);
   w = find(r.base + 10);
   CHECK(w.kind == PMALLOC_OBJECTS && w.object_start == 0);
