@@ -13,7 +13,7 @@ SHELL := bash
 MAKEFLAGS += --no-print-directory
 .DEFAULT_GOAL := help
 
-C_FILES = $(shell find src include tests examples benchmarks -name '*.c' -o -name '*.h')
+C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
 .PHONY: help build demo test py-test c-test bench lint format types matrix-headers clean
 

@@ -17,7 +17,8 @@ shift
 home=/opt/pmalloc/$version
 rm -rf "${sid:?}$home/src"
 mkdir -p "$sid$home/src" "$sid$home/tests" "$sid$home/pmalloc"
-cp -r include src/libpmalloc src/_core src/pmalloc "$sid$home/src/"
+cp -r src/libpmalloc src/_core src/pmalloc "$sid$home/src/"
+[ ! -d include ] || cp -r include "$sid$home/src/"
 cp -r tests "$sid$home/"
 find "$sid$home/pmalloc" -name '*.py' -delete
 cp -r src/pmalloc/. "$sid$home/pmalloc/"
