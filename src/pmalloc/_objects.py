@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from itertools import count
+from typing import Any, overload
 
 from . import _core
+from ._core import FrozenDict, FrozenList, FrozenSet
 from ._pools import Pool, _live
 
 _numbers = count(1)
@@ -17,7 +19,15 @@ def _free_name() -> str:
     return name
 
 
-def freeze[T](obj: T, *, name: str | None = None) -> T:
+@overload
+def freeze[K, V](obj: dict[K, V], *, name: str | None = None) -> FrozenDict[K, V]: ...
+@overload
+def freeze[T](obj: list[T], *, name: str | None = None) -> FrozenList[T]: ...
+@overload
+def freeze[T](obj: set[T], *, name: str | None = None) -> FrozenSet[T]: ...
+@overload
+def freeze[T](obj: T, *, name: str | None = None) -> T: ...
+def freeze(obj: Any, *, name: str | None = None) -> Any:
     """Deep-copies an object into a pool of its own, protected, as live objects.
 
     Dicts become `FrozenDict`, lists `FrozenList`, sets `FrozenSet`; everything else
@@ -30,7 +40,8 @@ def freeze[T](obj: T, *, name: str | None = None) -> T:
         name: of the pool; ``frozen-1`` and so on without.
 
     Returns:
-        The new root. Only it is new in the type checker's eyes: a FrozenDict is a dict.
+        The new root. What lies below keeps its type in a type checker's eyes, for a FrozenDict is
+        a dict and a FrozenList a list.
 
     Raises:
         UnfreezableError: something in it is of another type; `path` says where.
@@ -41,7 +52,7 @@ def freeze[T](obj: T, *, name: str | None = None) -> T:
         return obj
     pool = Pool(_free_name() if name is None else name)
     try:
-        frozen = pool.freeze(obj)
+        frozen: object = pool.freeze(obj)
         pool.protect()
     except BaseException:
         pool.destroy(force=True)
@@ -49,7 +60,15 @@ def freeze[T](obj: T, *, name: str | None = None) -> T:
     return frozen
 
 
-def thaw[T](obj: T) -> T:
+@overload
+def thaw[K, V](obj: dict[K, V]) -> dict[K, V]: ...
+@overload
+def thaw[T](obj: list[T]) -> list[T]: ...
+@overload
+def thaw[T](obj: FrozenSet[T]) -> set[T]: ...
+@overload
+def thaw[T](obj: T) -> T: ...
+def thaw(obj: Any) -> Any:
     """A plain, mutable deep copy: dict for FrozenDict, list for FrozenList, set for FrozenSet.
 
     Nothing of the copy lies in a pool. Parts that are not frozen are copied too where they are
@@ -58,7 +77,7 @@ def thaw[T](obj: T) -> T:
     Raises:
         MemoryError: out of memory.
     """
-    return _core.thaw(obj)  # type: ignore[return-value]
+    return _core.thaw(obj)
 
 
 def is_protected(obj: object) -> bool:

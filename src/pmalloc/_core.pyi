@@ -1,0 +1,142 @@
+"""The part of pmalloc that has to be C. Import pmalloc instead."""
+
+from typing import Literal, Self, TypedDict, TypeVar, final, overload
+
+from ._pools import Pool as _PythonPool
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+_T = TypeVar("_T")
+_T_co = TypeVar("_T_co", covariant=True)
+
+class PmallocError(Exception):
+    """Base of what pmalloc raises."""
+
+class ProtectedError(PmallocError):
+    """The pool is protected: nothing can be allocated, frozen or protected again."""
+
+class SealedError(PmallocError):
+    """The pool is sealed: it cannot be destroyed."""
+
+class DestroyedError(PmallocError):
+    """The pool was destroyed."""
+
+class UnfreezableError(PmallocError, TypeError):
+    """An object cannot be frozen; `path` says where it is, '' is the root."""
+
+    path: str
+
+class CorruptionError(PmallocError):
+    """A pool's metadata is not what pmalloc wrote there."""
+
+class PoolStats(TypedDict):
+    name: str
+    state: Literal["open", "protected", "destroyed"]
+    chunks: int
+    reserved_bytes: int
+    used_bytes: int
+    allocations: int
+    objects: int
+    metadata_bytes: int
+    shared_key_bytes: int
+    views: int
+
+@final
+class Allocation:
+    """Bytes of a pool; take memoryview() of it. Pool.alloc() makes it."""
+
+    @property
+    def address(self) -> int:
+        """Address of the first byte."""
+    @property
+    def size(self) -> int:
+        """Size in bytes, as asked for."""
+    @property
+    def pool(self) -> _PythonPool:
+        """The pool it belongs to."""
+    @property
+    def freed(self) -> bool:
+        """Whether it was freed."""
+    def __len__(self) -> int: ...
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+    def __release_buffer__(self, view: memoryview, /) -> None: ...
+
+# Calling a frozen type gives what calling the plain one would: a type checker cannot say that.
+
+@final
+class FrozenDict(dict[_K, _V]):
+    """A dict in a pool: it is read as any dict, and never changes."""
+
+@final
+class FrozenList(list[_T]):
+    """A list in a pool: it is read as any list, and never changes."""
+
+@final
+class FrozenSet(frozenset[_T_co]):
+    """A frozenset in a pool that was a set."""
+
+class Pool:
+    """A named group of chunks that are protected together; see pmalloc.Pool."""
+
+    def __new__(cls, name: str, *, chunk_size: int = 0) -> Self: ...
+    @property
+    def name(self) -> str:
+        """The pool's name."""
+    @property
+    def state(self) -> Literal["open", "protected", "destroyed"]:
+        """Where the pool is in its life."""
+    @property
+    def root(self) -> object:
+        """The object of the last freeze(), read from protected metadata; None without."""
+    @property
+    def _id(self) -> int: ...
+    def alloc(self, size: int, *, align: int = 16) -> Allocation:
+        """Hands out `size` zeroed bytes at a multiple of `align`, a power of two up to a page.
+
+        Raises:
+            ProtectedError, DestroyedError: the pool is not open.
+            ValueError: size or alignment no pool can honour.
+            MemoryError: out of memory; the pool is as it was.
+        """
+    def free(self, allocation: Allocation, /) -> None:
+        """Takes an allocation back; its memory is used again. In a protected pool it only
+        drops out of the accounting.
+
+        Raises:
+            BufferError: views of it are alive.
+            ValueError: it is another pool's, or was freed before.
+            DestroyedError: the pool was destroyed.
+        """
+    def prealloc(self, nbytes: int, /) -> None:
+        """Makes sure that `nbytes` more can be allocated without asking the kernel.
+
+        Raises:
+            ProtectedError, DestroyedError, MemoryError: as alloc.
+        """
+    @overload
+    def freeze(self, obj: dict[_K, _V], /) -> FrozenDict[_K, _V]:
+        """Deep-copies obj into the pool as live objects, and makes it the pool's root.
+
+        Raises:
+            UnfreezableError: something in it is of a kind that does not freeze.
+            ProtectedError, DestroyedError, MemoryError: as alloc. Nothing is left behind.
+        """
+    @overload
+    def freeze(self, obj: list[_T], /) -> FrozenList[_T]: ...
+    @overload
+    def freeze(self, obj: set[_T], /) -> FrozenSet[_T]: ...
+    @overload
+    def freeze(self, obj: _T, /) -> _T: ...
+    def protect(self, revoke: bool = False) -> None:
+        """Makes the pool read-only; see pmalloc.Pool.protect."""
+    def destroy(self, force: bool = False) -> None:
+        """Ends the pool; see pmalloc.Pool.destroy."""
+    def stats(self) -> PoolStats:
+        """Sizes in bytes, and counts. `shared_key_bytes` is of the whole process."""
+
+def thaw(obj: object, /) -> object: ...
+def is_protected(obj: object, /) -> bool: ...
+def is_frozen(obj: object, /) -> bool: ...
+def pool_id_of(obj: object, /) -> int | None: ...
+def root(name: str, /) -> object: ...
+def install_handler(stack_signal: int, /) -> None: ...
