@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import count
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from . import _core
 from ._core import FrozenDict, FrozenList, FrozenSet
@@ -52,7 +52,7 @@ def freeze(obj: Any, *, name: str | None = None) -> Any:
         return obj
     pool = Pool(_free_name() if name is None else name)
     try:
-        frozen: object = pool.freeze(obj)
+        frozen: object = pool.freeze(cast("object", obj))
         pool.protect()
     except BaseException:
         pool.destroy(force=True)

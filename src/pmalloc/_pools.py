@@ -36,6 +36,7 @@ class Pool(_core.Pool):
     """
 
     def __init__(self, name: str, *, chunk_size: int = 0) -> None:
+        del chunk_size  # __new__ took it
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -95,8 +96,8 @@ class Pool(_core.Pool):
                 self.destroy(force=True)
             except BufferError as views:
                 # The exception that is on its way is the one to see.
-                assert error is not None
-                error.add_note(f"pool {self.name!r} was left open: {views}")
+                if error is not None:
+                    error.add_note(f"pool {self.name!r} was left open: {views}")
 
 
 def pools() -> list[Pool]:
