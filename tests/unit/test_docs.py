@@ -1,0 +1,166 @@
+"""The documents keep their word: samples run and print what they say, links lead somewhere.
+
+A ```python block that starts with ``# runs`` begins a program; blocks after it that start with
+``# goes on`` belong to it. Each program runs by itself and has to exit 0. The ```text blocks
+after a block of it are what it prints, on stdout or stderr: the lines must come in that order.
+Numbers, addresses and file paths may differ.
+"""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CHANGELOG.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+]
+BENCHMARKS = ROOT / "benchmarks" / "README.md"
+FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]+\]\(([^)\s]+)\)")
+
+
+@dataclass
+class Program:
+    name: str
+    source: str = ""
+    prints: list[list[str]] = field(default_factory=list)
+
+
+def programs(page: Path) -> list[Program]:
+    found: list[Program] = []
+    for m in FENCE.finditer(page.read_text()):
+        language, body = m.groups()
+        if language == "python" and body.startswith("# runs\n"):
+            found.append(Program(f"{page.name}-{len(found) + 1}"))
+        if language == "python" and re.match(r"# (runs|goes on)\n", body):
+            found[-1].source += body.partition("\n")[2] + "\n"
+        elif language == "text" and found:
+            found[-1].prints.append(body.splitlines())
+    return found
+
+
+PROGRAMS = [program for page in PAGES for program in programs(page)]
+
+
+def normalise(line: str) -> str:
+    if line.startswith("  instruction "):
+        return "  instruction"
+    line = re.sub(r"(  thread +).*", r"\1", line)
+    line = re.sub(r'File ".*?([^/"]+)", line \d+', r'File "\1"', line)
+    return re.sub(r"0x[0-9a-f]+|\d+", "#", line).rstrip()
+
+
+def check_lines(block: list[str], output: list[str], told: str) -> None:
+    """The block's lines are in the output, one directly after the other."""
+    wanted = [normalise(line) for line in block]
+    starts = range(len(output) - len(wanted) + 1)
+    assert any(output[i : i + len(wanted)] == wanted for i in starts), (
+        "not printed:\n" + "\n".join(block) + "\n\nbut:\n" + told
+    )
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.name)
+def test_program(program: Program, tmp_path: Path):
+    script = tmp_path / "tour.py"
+    script.write_text(program.source)
+    environment = {
+        k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
+    }
+    done = subprocess.run(
+        [sys.executable, "-u", str(script)],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
+    )
+    told = done.stdout + done.stderr
+    assert done.returncode == 0, told
+    output = [normalise(line) for line in told.splitlines()]
+    for block in program.prints:
+        check_lines(block, output, told)
+
+
+def test_the_tour_is_there():
+    names = [program.name for program in PROGRAMS]
+    assert "README.md-1" in names
+    assert any(name.startswith("guide.md") for name in names)
+
+
+def prose(page: Path) -> str:
+    return FENCE.sub("", page.read_text())
+
+
+def anchors(page: Path) -> set[str]:
+    """As GitHub makes them of headings."""
+    headings = re.findall(r"^#+ +(.+)$", prose(page), re.MULTILINE)
+    plain = [re.sub(r"[^\w\- ]", "", heading.lower()) for heading in headings]
+    return {text.replace(" ", "-") for text in plain}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_lead_somewhere(page: Path):
+    broken = []
+    for target in LINK.findall(prose(page)):
+        if re.match(r"\w+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        if not there.exists() or (anchor and anchor not in anchors(there)):
+            broken.append(target)
+    assert broken == []
+
+
+def table_rows(text: str) -> list[tuple[str, ...]]:
+    """Cells of all tables, without heads and rules."""
+    rows = []
+    for line in text.splitlines():
+        cells = tuple(cell.strip() for cell in line.strip().strip("|").split("|"))
+        if line.startswith("|") and not re.fullmatch(r"[-: ]*", "".join(cells)):
+            rows.append(cells)
+    return rows
+
+
+def section(page: Path, heading: str) -> str:
+    m = re.search(rf"^## {heading}\n(.*?)(?=^## |\Z)", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert m, f"{page.name} has no section {heading}"
+    return m.group(1)
+
+
+def test_every_figure_of_the_costs_was_measured():
+    """The rows of README's cost table are rows of the last run: ordinary, pmalloc, ratio."""
+    measured = {row[:4] for row in table_rows(BENCHMARKS.read_text())}
+    quoted = [row for row in table_rows(section(ROOT / "README.md", "What it costs")) if row[1:]]
+    figures = [row for row in quoted if any(c.isdigit() for cell in row[1:] for c in cell)]
+    assert figures
+    assert [row for row in figures if row[:4] not in measured] == []
+
+
+def test_every_message_of_the_guide_is_the_codes():
+    """Each message that the guide explains stands in the sources, word by word."""
+    sources = [*(ROOT / "src").rglob("*.[ch]"), *(ROOT / "src").rglob("*.py")]
+    text = "\n".join(path.read_text() for path in sources)
+    text = re.sub(r'"\s*\n\s*f?"', "", text)  # adjacent string literals are one
+    missing = []
+    for row in table_rows(section(ROOT / "docs" / "guide.md", "Errors")):
+        if not (m := re.match(r"`([^`]+)`", row[0])):
+            continue
+        pieces = re.split(r"[A-Z][A-Z]+|\bN\b", m.group(1))
+        missing += [piece for piece in pieces if piece.strip("' ") and not said(piece, text)]
+    assert missing == []
+
+
+def said(piece: str, text: str) -> bool:
+    return piece.strip("' :;()") in text
