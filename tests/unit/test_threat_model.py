@@ -113,7 +113,8 @@ def test_process_vm_writev_is_stopped():
         """
         forged = ctypes.create_string_buffer(b"mallory")
         here, there = Span(ctypes.addressof(forged), 7), Span(at, 7)
-        result = libc.process_vm_writev(os.getpid(), ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+        spans = ctypes.byref(here), 1, ctypes.byref(there), 1
+        result = libc.process_vm_writev(os.getpid(), *spans, 0)
         tell((result, error()))
         """
     )
