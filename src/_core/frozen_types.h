@@ -11,6 +11,7 @@ extern PyTypeObject PmFrozenDict_Type; /* a dict */
 extern PyTypeObject PmFrozenList_Type; /* a list */
 extern PyTypeObject PmFrozenSet_Type;  /* a frozenset that was a set */
 
+/* Finishes the three; -1 with an exception. */
 int pm_frozen_types_ready(void);
 
 /* Sets TypeError "'FrozenDict' object is frozen: update() would change it". */

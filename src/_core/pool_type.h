@@ -28,7 +28,10 @@ typedef struct {
 extern PyTypeObject PmPool_Type;
 extern PyTypeObject PmAllocation_Type;
 
+/* What libpmalloc says it is. */
 enum pmalloc_state pm_pool_state(const pm_pool *self);
+
+/* The Allocation of `size` bytes at `address`; new reference. */
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size);
 
 #endif

@@ -35,6 +35,7 @@ int blocks_take(struct blocks *blocks, size_t count, struct block *out);
 /* Forgets all blocks; keeps the memory. */
 void blocks_clear(struct blocks *blocks);
 
+/* Gives the memory back, too. */
 void blocks_release(struct blocks *blocks);
 
 #endif

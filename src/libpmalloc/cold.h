@@ -115,6 +115,7 @@ void cold_chunk_publish(pmalloc_pool *pool);
 /* The n-th chunk; n must be below cold->chunks. */
 struct cold_chunk *cold_chunk_at(const struct cold *cold, uint32_t n);
 
+/* How far the metadata reaches now; for cold_rollback(). */
 struct cold_mark cold_mark(const pmalloc_pool *pool);
 
 /* Gives back everything made since the mark. What was carved must be zero
