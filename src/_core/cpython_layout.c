@@ -145,12 +145,28 @@ pm_keys *pm_empty_keys(void) {
 
 /* ---- the interpreter's own strings ------------------------------------- */
 
+#define STATIC_STRING_MAX 256
+
 /* CPython compares names with its static identifiers by address, and takes an
  * interned string with another address for a different one. A frozen string
  * that equals a static identifier must therefore never carry the interned
- * mark. No API lists them; they are found by what they are: str objects that
- * lie inside the runtime structure. */
-static PyObject *static_strings; /* set of str */
+ * mark. No API lists them; they are found by what they look like, inside the
+ * runtime structure. What looks like one may be something else, so it is only
+ * read, and copied: not even its reference count is touched. */
+static PyObject *static_strings; /* set of str, equal to them */
+
+/* A copy of the str that seems to lie at p, Py_None where none does. */
+static PyObject *copy_static_string(const char *p, const char *end) {
+  const PyASCIIObject *s = (const PyASCIIObject *)(const void *)p;
+  if (((const PyObject *)s)->ob_type != &PyUnicode_Type || !s->state.compact ||
+      !s->state.statically_allocated || s->state.kind != PyUnicode_1BYTE_KIND || s->length < 0 ||
+      s->length > STATIC_STRING_MAX)
+    Py_RETURN_NONE;
+  const char *text = p + pm_str_head((PyObject *)(uintptr_t)s);
+  if (text + s->length >= end || text[s->length] != '\0')
+    Py_RETURN_NONE;
+  return PyUnicode_DecodeLatin1(text, s->length, NULL);
+}
 
 static int collect_static_strings(void) {
   const char *p = (const char *)&_PyRuntime;
@@ -158,12 +174,11 @@ static int collect_static_strings(void) {
   PyObject *set = PySet_New(NULL);
   if (set == NULL)
     return -1;
-  for (; p + sizeof(PyASCIIObject) <= end; p += sizeof(void *)) {
-    PyObject *op = (PyObject *)(uintptr_t)p;
-    if (op->ob_type != &PyUnicode_Type || !pm_is_immortal(op) || !PM_STR(op)->state.compact ||
-        PM_STR(op)->length < 0 || PM_STR(op)->length > 256)
-      continue;
-    if (PySet_Add(set, op) < 0) {
+  for (; p + sizeof(PyCompactUnicodeObject) <= end; p += sizeof(void *)) {
+    PyObject *copy = copy_static_string(p, end);
+    int bad = copy == NULL || (copy != Py_None && PySet_Add(set, copy) < 0);
+    Py_XDECREF(copy);
+    if (bad) {
       Py_DECREF(set);
       return -1;
     }
@@ -187,7 +202,7 @@ static int collect_static_strings(void) {
 }
 
 int pm_str_is_static(PyObject *str) {
-  if (PM_STR(str)->length > 256)
+  if (PM_STR(str)->length > STATIC_STRING_MAX)
     return 0;
   return PySet_Contains(static_strings, str);
 }
