@@ -181,6 +181,17 @@ static inline void *pm_keys_entries(pm_keys *k) {
   return k->indices + ((size_t)1 << k->log2_index_bytes);
 }
 
+/* Where a dict that is a frozen one's copy keeps value number i, which may be none. */
+static inline PyObject **pm_dict_slot(PyObject *dict, Py_ssize_t i) {
+  pm_keys *k = pm_dict_keys(dict);
+#if PM_SHARED_KEYS
+  if (pm_dict_is_split(dict))
+    return &((pm_values *)(void *)((PyDictObject *)dict)->ma_values)->values[i];
+#endif
+  return k->kind == PM_KEYS_GENERAL ? &((pm_entry *)pm_keys_entries(k))[i].value
+                                    : &((pm_unicode_entry *)pm_keys_entries(k))[i].value;
+}
+
 /* The smallest table that holds n entries, never below 8 slots. */
 static inline uint8_t pm_keys_log2(size_t n) {
   uint8_t log2 = 3;

@@ -83,7 +83,7 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
     }
     pmalloc_region_mark(region, to);
   }
-  return pm_finish_hashes(p);
+  return pm_rehash(p) < 0 ? -1 : pm_finish_hashes(p);
 }
 
 /* Weak references that keep later ones out of frozen frozensets: they live as

@@ -95,6 +95,7 @@ typedef struct {
   size_t bytes;       /* of the region */
   size_t objects;     /* that the region will hold */
   char *base;         /* of the region, while emitting */
+  int nan;            /* one was met: see freeze_rehash.c */
   PyObject *keep;     /* list: ordinary objects the frozen ones rely on */
   PyObject *weakrefs; /* list: see freeze_containers.c */
 } pm_plan;
@@ -127,6 +128,9 @@ int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, cons
                       PyObject *to);
 int pm_finish_hashes(pm_plan *p);
 
+/* freeze_rehash.c: tables whose keys hash otherwise than the source's */
+int pm_rehash(const pm_plan *p);
+
 /* Blocks begin at multiples of 8: no object has a stricter member, and many are
  * 24 or 40 bytes long. */
 static inline size_t pm_align(size_t n) { return (n + 7) & ~(size_t)7; }
@@ -149,10 +153,11 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
  * alive with it is appended to `keep`. */
 PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep);
 
-/* thaw.c. `deep`: scalars are copied too, nothing of the result lies in a pool;
- * else containers only, which is what pickle needs. */
-PyObject *pm_thaw(PyObject *obj, int deep);
+/* thaw.c: nothing of the result lies in a pool. */
+PyObject *pm_thaw(PyObject *obj);
 PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo);
+/* thaw_shallow.c: of a frozen object; containers only are copied. */
+PyObject *pm_thaw_shallow(PyObject *obj);
 
 /* Non-zero when the object's memory lies in a pool. */
 static inline int pm_is_frozen(PyObject *op) {

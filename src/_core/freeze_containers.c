@@ -116,7 +116,9 @@ static int emit_set(pm_plan *p, PyObject *src, int kind, const uint32_t *edges, 
   for (Py_ssize_t i = 0; i <= so->mask; i++)
     if (pm_set_entry_live(&so->table[i]))
       so->table[i].key = pm_target(p, *edges++);
-  if (PyObject_Hash(to) == -1) /* from the entries' hashes: no Python code */
+  /* From the entries' hashes: no Python code. FrozenSet has no hash, but frozenset.__hash__(x)
+   * would cache one in it. */
+  if (PyFrozenSet_Type.tp_hash(to) == -1)
     return -1;
   if (kind == PM_KIND_SET)
     return 0; /* FrozenSet refuses weak references */
@@ -189,7 +191,8 @@ int pm_finish_hashes(pm_plan *p) {
       int hashable = t->ob_hash == -1;
       for (Py_ssize_t k = 0; hashable && k < Py_SIZE(t); k++) {
         PyObject *item = t->ob_item[k];
-        if (Py_IS_TYPE(item, &PmFrozenDict_Type) || Py_IS_TYPE(item, &PmFrozenList_Type))
+        if (Py_IS_TYPE(item, &PmFrozenDict_Type) || Py_IS_TYPE(item, &PmFrozenList_Type) ||
+            Py_IS_TYPE(item, &PmFrozenSet_Type))
           hashable = 0;
         else if (PyTuple_CheckExact(item) && Py_SIZE(item) > 0 &&
                  ((PyTupleObject *)item)->ob_hash == -1) {

@@ -12,6 +12,8 @@
 #include "freeze.h"
 #include "frozen_types.h"
 
+#include <math.h>
+
 int pm_kind_of(PyTypeObject *type) {
   if (type == &PyUnicode_Type)
     return PM_KIND_STR;
@@ -94,6 +96,16 @@ static int add_external(pm_plan *p, PyObject *op, uint32_t *edge) {
   return 0;
 }
 
+/* A NaN is equal to nothing but itself, so it is not deduplicated either. */
+static int holds_nan(PyObject *op, int kind) {
+  if (kind == PM_KIND_FLOAT)
+    return isnan(((PyFloatObject *)op)->ob_fval);
+  if (kind != PM_KIND_COMPLEX)
+    return 0;
+  Py_complex c = ((PyComplexObject *)op)->cval;
+  return isnan(c.real) || isnan(c.imag);
+}
+
 /* The object as an edge: an old node, a new one, or an external. Returns 1, or 0 when the
  * object cannot be frozen, or -1 with an exception. */
 static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge) {
@@ -110,8 +122,9 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   }
   if (kind < 0)
     return 0;
-  int found = 0;
-  if (kind < PM_KIND_RANGE && kind != PM_KIND_COMPLEX) {
+  int found = 0, nan = holds_nan(op, kind);
+  p->nan |= nan;
+  if (kind < PM_KIND_RANGE && kind != PM_KIND_COMPLEX && !nan) {
     found = pm_equal_find(p, op, kind, luck_slot, edge);
     if (found < 0)
       return -1;

@@ -9,8 +9,8 @@
  * saves less than three bytes on average, the next million values are copied
  * unseen.
  *
- * Equal means: nothing can tell them apart but `is`. 1 and 1.0 differ, so do 0.0 and -0.0;
- * a NaN equals the same bits.
+ * Equal means: nothing can tell them apart but `is`. 1 and 1.0 differ, so do 0.0 and -0.0.
+ * A NaN never comes here.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -88,11 +88,16 @@ static int grow(pm_plan *p) {
   return 0;
 }
 
-/* A str will be looked up soon: hash it and ask for its slot. The table is far
+/* A scalar will be looked up soon: hash it and ask for its slot. The table is far
  * larger than any cache, and waiting for it is what a look-up costs. */
 void pm_equal_prefetch(const pm_plan *p, PyObject *op) {
+  PyTypeObject *type = Py_TYPE(op);
+  int kind = type == &PyUnicode_Type ? PM_KIND_STR
+             : type == &PyFloat_Type ? PM_KIND_FLOAT
+             : type == &PyLong_Type  ? PM_KIND_INT
+                                     : -1;
   uint32_t hash;
-  if (p->equal != NULL && PyUnicode_CheckExact(op) && hash_of(op, PM_KIND_STR, &hash) == 0)
+  if (p->equal != NULL && kind >= 0 && hash_of(op, kind, &hash) == 0)
     __builtin_prefetch(&p->equal[hash & p->equal_mask]);
 }
 

@@ -43,7 +43,7 @@ PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol) {
     if (getitem == NULL)
       return NULL;
   }
-  PyObject *plain = pm_thaw(self, 0);
+  PyObject *plain = pm_thaw_shallow(self);
   return plain == NULL ? NULL : Py_BuildValue("(O((N)i))", getitem, plain, 0);
 }
 
@@ -51,9 +51,32 @@ PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo) {
   return pm_thaw_with_memo(self, memo);
 }
 
+/* The interpreter's specialised calls want a method of exactly the object's type; one that is
+ * inherited goes the long way. So a frozen type has the readers of its base as its own. */
+static int own_methods(PyTypeObject *type) {
+  for (PyMethodDef *m = type->tp_base->tp_methods; m->ml_name != NULL; m++) {
+    if (m->ml_flags & (METH_CLASS | METH_STATIC | METH_COEXIST))
+      continue;
+    PyObject *name = PyUnicode_InternFromString(m->ml_name);
+    PyObject *method = name == NULL ? NULL : PyDescr_NewMethod(type, m);
+    int bad = method == NULL || PyDict_SetDefault(type->tp_dict, name, method) == NULL;
+    Py_XDECREF(method);
+    Py_XDECREF(name);
+    if (bad)
+      return -1;
+  }
+  PyType_Modified(type);
+  return 0;
+}
+
 int pm_frozen_types_ready(void) {
+  /* Not inherited by a type that has a tp_hash of its own. */
+  PmFrozenSet_Type.tp_richcompare = PyFrozenSet_Type.tp_richcompare;
   if (PyType_Ready(&PmFrozenDict_Type) < 0 || PyType_Ready(&PmFrozenList_Type) < 0 ||
       PyType_Ready(&PmFrozenSet_Type) < 0)
+    return -1;
+  if (own_methods(&PmFrozenDict_Type) < 0 || own_methods(&PmFrozenList_Type) < 0 ||
+      own_methods(&PmFrozenSet_Type) < 0)
     return -1;
   /* A frozenset may be weakly referenced, and the reference is written into it. */
   PmFrozenSet_Type.tp_weaklistoffset = 0;

@@ -1,13 +1,78 @@
 /* FrozenDict: a dict whose memory is a pool's.
  *
- * Reading is dict's own code, inherited slot by slot; what would write raises
- * TypeError. Whatever gives a new dict (copy, |, calling the type) gives a plain
- * one. C code that writes through PyDict_SetItem() goes around all this and
- * meets the MMU.
+ * Reading is dict's own code, but for the look-up of a str, which is shorter in a
+ * table that never changes. What would write raises TypeError. Whatever gives a new dict (copy, |,
+ * calling the type) gives a plain one. C code that writes through PyDict_SetItem() goes around all
+ * this and meets the MMU.
  *
  * SPDX-License-Identifier: MIT
  */
+#include "cpython_lookup.h"
 #include "frozen_types.h"
+
+static PyObject *subscript(PyObject *self, PyObject *key) {
+  PyObject *value = pm_can_find(self, key) ? pm_find(self, key) : NULL;
+  /* dict's own raises KeyError, and knows keys that are no strs. */
+  return value != NULL ? value : PyDict_Type.tp_as_mapping->mp_subscript(self, key);
+}
+
+static int contains(PyObject *self, PyObject *key) {
+  return pm_can_find(self, key) ? pm_find(self, key) != NULL : PyDict_Contains(self, key);
+}
+
+static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t n) {
+  if (n < 1 || n > 2)
+    return PyErr_Format(PyExc_TypeError,
+                        n < 1 ? "get expected at least 1 argument, got %zd"
+                              : "get expected at most 2 arguments, got %zd",
+                        n);
+  PyObject *value;
+  if (pm_can_find(self, args[0])) {
+    value = pm_find(self, args[0]);
+  } else {
+    value = PyDict_GetItemWithError(self, args[0]);
+    if (value == NULL && PyErr_Occurred())
+      return NULL;
+  }
+  if (value != NULL)
+    return value; /* immortal */
+  return Py_NewRef(n == 2 ? args[1] : Py_None);
+}
+
+/* As dict's own: the same keys, whose values are equal. But dicts that are compared mostly have
+ * their keys in the same order, so before a key is looked up the other's next one is tried. The
+ * other may be changed by an __eq__ that is called; it is read anew at each step. */
+static int equal(PyObject *self, PyObject *other) {
+  if (PyDict_GET_SIZE(self) != PyDict_GET_SIZE(other))
+    return 0;
+  Py_ssize_t mine = 0, theirs = 0;
+  PyObject *key, *value, *their_key, *their_value;
+  int in_step = 1;
+  while (PyDict_Next(self, &mine, &key, &value)) {
+    in_step = in_step && PyDict_Next(other, &theirs, &their_key, &their_value) &&
+              (key == their_key ||
+               (PyUnicode_CheckExact(key) && PyUnicode_CheckExact(their_key) &&
+                PM_STR(key)->hash == PM_STR(their_key)->hash && pm_str_equal(key, their_key)));
+    if (!in_step) {
+      their_value = PyDict_GetItemWithError(other, key);
+      if (their_value == NULL)
+        return PyErr_Occurred() ? -1 : 0;
+    }
+    Py_INCREF(their_value);
+    int same = PyObject_RichCompareBool(their_value, value, Py_EQ);
+    Py_DECREF(their_value);
+    if (same <= 0)
+      return same;
+  }
+  return 1;
+}
+
+static PyObject *richcompare(PyObject *self, PyObject *other, int op) {
+  if ((op != Py_EQ && op != Py_NE) || !PyDict_Check(other))
+    Py_RETURN_NOTIMPLEMENTED;
+  int same = equal(self, other);
+  return same < 0 ? NULL : PyBool_FromLong(same == (op == Py_EQ));
+}
 
 static int ass_subscript(PyObject *self, PyObject *key, PyObject *value) {
   (void)key;
@@ -53,6 +118,8 @@ static PyMethodDef methods[] = {
     PM_REFUSING(refuse_popitem, "popitem"),
     PM_REFUSING(refuse_setdefault, "setdefault"),
     PM_REFUSING(refuse_update, "update"),
+    {"get", (PyCFunction)(void (*)(void))get, METH_FASTCALL,
+     "get($self, key, default=None, /)\n--\n\nThe value of key if there is one, else default."},
     {"copy", plain_copy, METH_NOARGS, "A plain dict with the same items."},
     {"__copy__", plain_copy, METH_NOARGS, "A plain dict with the same items."},
     {"__deepcopy__", pm_frozen_deepcopy, METH_O, "A plain, mutable deep copy."},
@@ -60,7 +127,8 @@ static PyMethodDef methods[] = {
     {"__reduce__", pm_frozen_reduce, METH_NOARGS, "Pickles as a plain dict."},
     {NULL, NULL, 0, NULL}};
 
-static PyMappingMethods mapping = {.mp_ass_subscript = ass_subscript};
+static PyMappingMethods mapping = {.mp_subscript = subscript, .mp_ass_subscript = ass_subscript};
+static PySequenceMethods sequence = {.sq_contains = contains};
 static PyNumberMethods number = {.nb_or = or_, .nb_inplace_or = inplace_or};
 
 PyTypeObject PmFrozenDict_Type = {
@@ -70,7 +138,10 @@ PyTypeObject PmFrozenDict_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT,
     .tp_as_mapping = &mapping,
     .tp_as_number = &number,
+    .tp_as_sequence = &sequence,
     .tp_methods = methods,
+    .tp_richcompare = richcompare,
+    .tp_hash = PyObject_HashNotImplemented,
     .tp_setattro = pm_frozen_setattro,
     .tp_init = pm_frozen_init,
     .tp_new = new_,

@@ -1,8 +1,9 @@
 /* FrozenSet: what a set becomes, a frozenset that remembers having been a set.
  *
  * It thaws to a set, prints as one, and its operators give plain sets, as the
- * original's did. Its mutators are there and refuse by name. What was a
- * frozenset stays an exact frozenset.
+ * original's did. Its mutators are there and refuse by name. It has no hash, as
+ * a set has none: as a key it could not be thawed to a set. What was a frozenset
+ * stays an exact frozenset.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -87,10 +88,18 @@ static PyObject *symmetric_difference(PyObject *self, PyObject *args) {
   return on_copy(self, args, "symmetric_difference");
 }
 
+/* In its own order: that of a plain copy, whose table may be smaller, is another. */
 static PyObject *repr(PyObject *self) {
-  PyObject *plain = PySet_New(self);
-  PyObject *text = plain == NULL ? NULL : PyObject_Repr(plain);
-  Py_XDECREF(plain);
+  if (PySet_GET_SIZE(self) == 0)
+    return PyUnicode_FromString("set()");
+  PyObject *items = PySequence_List(self);
+  PyObject *list = items == NULL ? NULL : PyObject_Repr(items);
+  PyObject *inside =
+      list == NULL ? NULL : PyUnicode_Substring(list, 1, PyUnicode_GET_LENGTH(list) - 1);
+  PyObject *text = inside == NULL ? NULL : PyUnicode_FromFormat("{%U}", inside);
+  Py_XDECREF(inside);
+  Py_XDECREF(list);
+  Py_XDECREF(items);
   return text;
 }
 
@@ -149,6 +158,7 @@ PyTypeObject PmFrozenSet_Type = {
     .tp_as_number = &number,
     .tp_methods = methods,
     .tp_repr = repr,
+    .tp_hash = PyObject_HashNotImplemented,
     .tp_setattro = pm_frozen_setattro,
     .tp_init = pm_frozen_init,
     .tp_new = new_,

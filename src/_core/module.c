@@ -11,7 +11,7 @@
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
   (void)module;
-  return pm_thaw(obj, 1);
+  return pm_thaw(obj);
 }
 
 static int find(PyObject *obj, struct pmalloc_where *where) {

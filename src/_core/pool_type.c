@@ -209,6 +209,8 @@ static PyObject *get_root(PyObject *op, void *unused) {
   (void)unused;
   const pm_pool *self = (pm_pool *)op;
   void *root = NULL;
+  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
+    Py_RETURN_NONE; /* another pool may have the name now */
   int found = pmalloc_root_lookup(name_of(self), &root);
   if (found < 0)
     return PyErr_Format(PmCorruptionError, "the root of pool '%U' was tampered with", self->name);
@@ -257,8 +259,8 @@ static PyMethodDef methods[] = {
 static PyGetSetDef getset[] = {
     {"name", get_name, NULL, "The pool's name (str).", NULL},
     {"state", get_state, NULL, "'open', 'protected' or 'destroyed'.", NULL},
-    {"root", get_root, NULL, "The object of the last freeze(), read from protected metadata.",
-     NULL},
+    {"root", get_root, NULL,
+     "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
     {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

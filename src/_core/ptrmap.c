@@ -80,15 +80,24 @@ static int resize(pm_map *m, size_t size) {
   return 0;
 }
 
-int pm_map_put(pm_map *m, PyObject *key, uint32_t value) {
+int pm_map_enter(pm_map *m, PyObject *key, uint32_t **value) {
   if (m->keys == NULL || (m->used + 1) * 3 > (m->mask + 1) * 2) {
     if (resize(m, m->keys == NULL ? 1024 : (m->mask + 1) * 2) < 0)
       return -1;
   }
   size_t i = slot_of(m, key);
-  m->used += m->keys[i] == NULL;
+  int is_new = m->keys[i] == NULL;
+  m->used += (size_t)is_new;
   m->keys[i] = key;
-  m->values[i] = value;
+  *value = &m->values[i];
+  return is_new;
+}
+
+int pm_map_put(pm_map *m, PyObject *key, uint32_t value) {
+  uint32_t *at;
+  if (pm_map_enter(m, key, &at) < 0)
+    return -1;
+  *at = value;
   return 0;
 }
 

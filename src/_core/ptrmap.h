@@ -16,6 +16,9 @@ typedef struct {
 
 /* 1 and *value when the key is there, else 0. */
 int pm_map_get(const pm_map *m, PyObject *key, uint32_t *value);
+/* Where the key's value is, until the next call: 1 for a new key, whose value the caller
+ * sets, 0 for an old one, -1 with MemoryError. */
+int pm_map_enter(pm_map *m, PyObject *key, uint32_t **value);
 /* Enters or replaces; -1 with MemoryError. */
 int pm_map_put(pm_map *m, PyObject *key, uint32_t value);
 void pm_map_free(pm_map *m);

@@ -141,7 +141,7 @@ static int compare(PyObject *graph, PyObject *frozen) {
 static int read_all(PyObject *frozen) {
   PyObject *text = PyObject_Repr(frozen);
   PyObject *copy = PyDict_Copy(frozen);
-  PyObject *thawed = pm_thaw(frozen, 1);
+  PyObject *thawed = pm_thaw(frozen);
   int bad = text == NULL || copy == NULL || thawed == NULL ||
             PyDict_SetItemString(copy, "more", Py_None) < 0 ||
             PyObject_RichCompareBool(thawed, frozen, Py_EQ) != 1;

@@ -8,8 +8,7 @@
  *               may be keys, and a key must be whole before it is hashed
  *   3 mutable   lists, sets and dicts are filled, in order
  *
- * A deep thaw copies scalars that lie in a pool too. A shallow one, for pickle,
- * copies containers only.
+ * Scalars are copied where they lie in a pool.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -28,16 +27,19 @@ enum { NEW, OPEN, DONE };
 typedef struct {
   thaw_node *nodes;
   size_t n_nodes, room_nodes;
-  uintptr_t *edges; /* an object, or number of a node << 1 | 1 */
+  uintptr_t *edges; /* an object, owned, or number of a node << 1 | 1 */
   size_t n_edges, room_edges;
   size_t finished; /* nodes built by an earlier call with the same memo */
+  int busy;        /* in such a call */
   pm_map seen;
-  int deep;
 } thaw_state;
 
 static void state_free(thaw_state *t) {
   for (size_t i = 0; i < t->n_nodes; i++)
     Py_XDECREF(t->nodes[i].copy);
+  for (size_t i = 0; i < t->n_edges; i++)
+    if (!(t->edges[i] & 1))
+      Py_DECREF((PyObject *)t->edges[i]);
   pm_scratch_free(t->nodes, t->room_nodes * sizeof *t->nodes);
   pm_scratch_free(t->edges, t->room_edges * sizeof *t->edges);
   pm_map_free(&t->seen);
@@ -117,22 +119,10 @@ static int is_container(int kind) {
          kind == PM_KIND_TUPLE || kind == PM_KIND_FROZENSET;
 }
 
-/* Whether a shallow thaw may go on using the object itself. */
-static int keeps(PyObject *op, int kind) {
-  if (!is_container(kind) || kind == PM_KIND_FROZENSET)
-    return 1;
-  if (kind != PM_KIND_TUPLE)
-    return 0;
-  for (Py_ssize_t i = 0; i < Py_SIZE(op); i++)
-    if (is_container(kind_of(PyTuple_GET_ITEM(op, i))))
-      return 0;
-  return 1;
-}
-
 static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
   int kind = kind_of(op);
   *edge = (uintptr_t)op;
-  if (kind < 0 || (t->deep ? !is_container(kind) && !pm_is_frozen(op) : keeps(op, kind)))
+  if (kind < 0 || (!is_container(kind) && !pm_is_frozen(op)))
     return 0;
   uint32_t number;
   if (!pm_map_get(&t->seen, op, &number)) {
@@ -146,13 +136,13 @@ static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
     PyObject *copy = NULL;
     switch (kind) {
     case PM_KIND_LIST:
-      copy = t->deep ? PyList_New(Py_SIZE(op)) : PyList_GetSlice(op, 0, Py_SIZE(op));
+      copy = PyList_New(Py_SIZE(op));
       break;
     case PM_KIND_DICT:
-      copy = t->deep ? PyDict_New() : PyDict_Copy(op);
+      copy = PyDict_New();
       break;
     case PM_KIND_SET:
-      copy = PySet_New(t->deep ? NULL : op);
+      copy = PySet_New(NULL);
       break;
     case PM_KIND_TUPLE:
       copy = PyTuple_New(Py_SIZE(op));
@@ -177,6 +167,8 @@ static int push(thaw_state *t, PyObject *op) {
   if (edge_of(t, op, &edge) < 0 ||
       pm_grow((void **)&t->edges, &t->room_edges, t->n_edges, sizeof *t->edges) < 0)
     return -1;
+  if (!(edge & 1))
+    Py_INCREF(op);
   t->edges[t->n_edges++] = edge;
   return 0;
 }
@@ -200,14 +192,11 @@ static int discover(thaw_state *t) {
       Py_ssize_t pos = 0;
       PyObject *key, *value;
       while (PyDict_Next(src, &pos, &key, &value))
-        if ((t->deep && push(t, key) < 0) || push(t, value) < 0)
+        if (push(t, key) < 0 || push(t, value) < 0)
           return -1;
       break;
     }
     case PM_KIND_SET:
-      if (!t->deep)
-        break;
-      /* fall through */
     case PM_KIND_FROZENSET: {
       PySetObject *so = (PySetObject *)src;
       for (Py_ssize_t k = 0; k <= so->mask; k++)
@@ -222,43 +211,56 @@ static int discover(thaw_state *t) {
   return 0;
 }
 
-/* ---- passes 2 and 3 ------------------------------------------------------ */
+/* ---- passes 2 and 3 ------------------------------------------------------
+ *
+ * Filling sets and dicts may run __eq__ of foreign keys, and that may change what
+ * is being thawed. So from here on the source is not looked at: edges own
+ * what they point to, and know where they end.
+ */
+
+static const uintptr_t *end_of_edges(const thaw_state *t, const thaw_node *node) {
+  const thaw_node *next = node + 1;
+  return t->edges + (next < t->nodes + t->n_nodes ? next->edges : t->n_edges);
+}
 
 static PyObject *result_of(const thaw_state *t, uintptr_t edge) {
   return edge & 1 ? t->nodes[edge >> 1].copy : (PyObject *)edge;
 }
 
-/* A key or member: what was a set must be a frozenset there. New reference. */
-static PyObject *hashable(PyObject *op) {
-  return PySet_CheckExact(op) ? PyFrozenSet_New(op) : Py_NewRef(op);
+/* Sets a tuple's items, or a list's, that are new references. */
+static PyObject *fill(const thaw_state *t, const thaw_node *node, PyObject *sequence) {
+  const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
+  for (Py_ssize_t i = 0; sequence != NULL && edge < end; i++, edge++) {
+    PyObject *item = Py_NewRef(result_of(t, *edge));
+    if (PyTuple_CheckExact(sequence))
+      PyTuple_SET_ITEM(sequence, i, item);
+    else
+      PyList_SET_ITEM(sequence, i, item);
+  }
+  return sequence;
+}
+
+static int is_hashable_kind(const thaw_node *node) {
+  return node->kind == PM_KIND_TUPLE || node->kind == PM_KIND_FROZENSET;
 }
 
 static int build_hashable(thaw_state *t, thaw_node *node) {
   if (node->kind == PM_KIND_TUPLE) {
-    for (Py_ssize_t i = 0; i < PyTuple_GET_SIZE(node->src); i++)
-      PyTuple_SET_ITEM(node->copy, i, Py_NewRef(result_of(t, t->edges[node->edges + (size_t)i])));
+    fill(t, node, node->copy);
     return 0;
   }
-  Py_ssize_t n = ((PySetObject *)node->src)->used;
-  PyObject *members = PyList_New(n);
-  for (Py_ssize_t i = 0; members != NULL && i < n; i++) {
-    PyObject *member = hashable(result_of(t, t->edges[node->edges + (size_t)i]));
-    if (member == NULL)
-      Py_CLEAR(members);
-    else
-      PyList_SET_ITEM(members, i, member);
-  }
-  if (members == NULL)
-    return -1;
-  node->copy = PyFrozenSet_New(members);
-  Py_DECREF(members);
-  return node->copy == NULL ? -1 : 0;
+  PyObject *members = PyList_New(end_of_edges(t, node) - &t->edges[node->edges]);
+  PyObject *copy = fill(t, node, members) == NULL ? NULL : PyFrozenSet_New(members);
+  Py_XDECREF(members);
+  node->copy = copy;
+  return copy == NULL ? -1 : 0;
 }
 
-static size_t hashable_children(const thaw_node *node) {
-  return node->kind == PM_KIND_TUPLE       ? (size_t)PyTuple_GET_SIZE(node->src)
-         : node->kind == PM_KIND_FROZENSET ? (size_t)((PySetObject *)node->src)->used
-                                           : 0;
+static int push_node(uint32_t **stack, size_t *room, size_t *depth, size_t node) {
+  if (pm_grow((void **)stack, room, *depth, sizeof **stack) < 0)
+    return -1;
+  (*stack)[(*depth)++] = (uint32_t)node;
+  return 0;
 }
 
 static int build_hashables(thaw_state *t) {
@@ -266,91 +268,44 @@ static int build_hashables(thaw_state *t) {
   size_t room = 0;
   int bad = 0;
   for (size_t i = t->finished; !bad && i < t->n_nodes; i++) {
-    if (hashable_children(&t->nodes[i]) == 0 && t->nodes[i].kind != PM_KIND_FROZENSET)
-      continue;
     size_t depth = 0;
-    if (t->nodes[i].state == DONE)
+    if (!is_hashable_kind(&t->nodes[i]) || t->nodes[i].state == DONE)
       continue;
-    bad = pm_grow((void **)&stack, &room, depth, sizeof *stack);
-    if (!bad)
-      stack[depth++] = (uint32_t)i;
+    bad = push_node(&stack, &room, &depth, i);
     while (!bad && depth > 0) {
       thaw_node *node = &t->nodes[stack[depth - 1]];
-      if (node->state == NEW) {
-        node->state = OPEN;
-        for (size_t k = 0; !bad && k < hashable_children(node); k++) {
-          uintptr_t edge = t->edges[node->edges + k];
-          if (!(edge & 1))
-            continue;
-          const thaw_node *child = &t->nodes[edge >> 1];
-          if ((child->kind == PM_KIND_TUPLE || child->kind == PM_KIND_FROZENSET) &&
-              child->state == NEW) {
-            bad = pm_grow((void **)&stack, &room, depth, sizeof *stack);
-            if (!bad)
-              stack[depth++] = (uint32_t)(edge >> 1);
-          }
-        }
+      if (node->state != NEW) {
+        depth--;
+        if (node->state == OPEN)
+          bad = build_hashable(t, node);
+        node->state = DONE;
         continue;
       }
-      depth--;
-      if (node->state == OPEN) {
-        bad = build_hashable(t, node);
-        node->state = DONE;
-      }
+      node->state = OPEN; /* when it comes to the top again its children are done */
+      const uintptr_t *end = end_of_edges(t, node);
+      for (const uintptr_t *edge = &t->edges[node->edges]; !bad && edge < end; edge++)
+        if ((*edge & 1) && is_hashable_kind(&t->nodes[*edge >> 1]) &&
+            t->nodes[*edge >> 1].state == NEW)
+          bad = push_node(&stack, &room, &depth, *edge >> 1);
     }
   }
   pm_scratch_free(stack, room * sizeof *stack);
   return bad;
 }
 
-static int fill_dict(thaw_state *t, const thaw_node *node) {
-  size_t e = node->edges;
-  Py_ssize_t pos = 0;
-  PyObject *key, *value;
-  while (PyDict_Next(node->src, &pos, &key, &value)) {
-    if (!t->deep) {
-      uintptr_t edge = t->edges[e++];
-      if ((edge & 1) && PyDict_SetItem(node->copy, key, result_of(t, edge)) < 0)
-        return -1;
-      continue;
-    }
-    PyObject *new_key = hashable(result_of(t, t->edges[e]));
-    int bad =
-        new_key == NULL || PyDict_SetItem(node->copy, new_key, result_of(t, t->edges[e + 1])) < 0;
-    Py_XDECREF(new_key);
-    if (bad)
-      return -1;
-    e += 2;
-  }
-  return 0;
-}
-
 static int fill_mutables(thaw_state *t) {
-  for (size_t i = t->finished; i < t->n_nodes; i++) {
+  int bad = 0;
+  for (size_t i = t->finished; !bad && i < t->n_nodes; i++) {
     const thaw_node *node = &t->nodes[i];
-    if (node->kind == PM_KIND_LIST) {
-      for (Py_ssize_t k = 0; k < PyList_GET_SIZE(node->copy); k++) {
-        uintptr_t edge = t->edges[node->edges + (size_t)k];
-        if (t->deep)
-          PyList_SET_ITEM(node->copy, k, Py_NewRef(result_of(t, edge)));
-        else if ((edge & 1) && PyList_SetItem(node->copy, k, Py_NewRef(result_of(t, edge))) < 0)
-          return -1;
-      }
-    } else if (node->kind == PM_KIND_DICT) {
-      if (fill_dict(t, node) < 0)
-        return -1;
-    } else if (node->kind == PM_KIND_SET && t->deep) {
-      Py_ssize_t n = ((PySetObject *)node->src)->used;
-      for (Py_ssize_t k = 0; k < n; k++) {
-        PyObject *member = hashable(result_of(t, t->edges[node->edges + (size_t)k]));
-        int bad = member == NULL || PySet_Add(node->copy, member) < 0;
-        Py_XDECREF(member);
-        if (bad)
-          return -1;
-      }
-    }
+    const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
+    if (node->kind == PM_KIND_LIST)
+      fill(t, node, node->copy);
+    for (; !bad && node->kind == PM_KIND_DICT && edge < end; edge += 2)
+      bad = PyDict_SetItem(node->copy, result_of(t, edge[0]), result_of(t, edge[1]));
+    for (; !bad && node->kind == PM_KIND_SET && edge < end; edge++)
+      bad = PySet_Add(node->copy, result_of(t, *edge));
   }
-  return 0;
+  return bad;
 }
 
 /* ---- entry points -------------------------------------------------------- */
@@ -364,8 +319,8 @@ static PyObject *thaw(thaw_state *t, PyObject *obj) {
   return Py_NewRef(result_of(t, root));
 }
 
-PyObject *pm_thaw(PyObject *obj, int deep) {
-  thaw_state t = {.deep = deep};
+PyObject *pm_thaw(PyObject *obj) {
+  thaw_state t = {0};
   PyObject *result = thaw(&t, obj);
   state_free(&t);
   return result;
@@ -381,14 +336,13 @@ static void capsule_free(PyObject *capsule) {
  * the same deepcopy, through a capsule in its memo. */
 PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo) {
   if (!PyDict_Check(memo))
-    return pm_thaw(obj, 1);
+    return pm_thaw(obj);
   PyObject *capsule = PyDict_GetItemString(memo, "pmalloc.thaw");
   thaw_state *t;
   if (capsule == NULL) {
     t = PyMem_RawCalloc(1, sizeof *t);
     if (t == NULL)
       return PyErr_NoMemory();
-    t->deep = 1;
     capsule = PyCapsule_New(t, "pmalloc.thaw", capsule_free);
     if (capsule == NULL) {
       PyMem_RawFree(t);
@@ -402,13 +356,19 @@ PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo) {
   t = PyCapsule_GetPointer(capsule, "pmalloc.thaw");
   if (t == NULL)
     return NULL;
+  if (t->busy) /* deepcopy in an __eq__ that a deepcopy called: on its own */
+    return pm_thaw(obj);
   size_t before = t->n_nodes;
+  Py_INCREF(capsule);
+  t->busy = 1;
   PyObject *result = thaw(t, obj);
+  t->busy = 0;
   if (result == NULL && t->n_nodes > before) { /* half-built copies are not used again */
     PyObject *error = PyErr_GetRaisedException();
     if (PyDict_DelItemString(memo, "pmalloc.thaw") < 0)
       PyErr_Clear();
     PyErr_SetRaisedException(error);
   }
+  Py_DECREF(capsule);
   return result;
 }

@@ -1,6 +1,6 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
-from typing import Literal, Self, TypedDict, TypeVar, final, overload
+from typing import ClassVar, Literal, Self, TypedDict, TypeVar, final, overload
 
 from ._pools import Pool as _PythonPool
 
@@ -73,7 +73,9 @@ class FrozenList(list[_T]):
 
 @final
 class FrozenSet(frozenset[_T_co]):
-    """A frozenset in a pool that was a set."""
+    """A frozenset in a pool that was a set; unhashable, as that was."""
+
+    __hash__: ClassVar[None]  # type: ignore[assignment]
 
 class Pool:
     """A named group of chunks that are protected together; see pmalloc.Pool."""

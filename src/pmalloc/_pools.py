@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Self
 
@@ -17,7 +18,7 @@ class Pool(_core.Pool):
 
     Its life: create (maps nothing), allocate, freeze, initialise, `protect`, read,
     and perhaps `destroy`. There is no unprotect. As a context manager it protects
-    on success and destroys itself on an exception::
+    on success and destroys itself on an exception, unless frozen objects live in it::
 
         with Pool("config") as pool:
             config = pool.freeze(load())
@@ -68,7 +69,8 @@ class Pool(_core.Pool):
 
         Args:
             force: destroy although frozen objects live in the pool. They are immortal,
-                nothing counts their users: be sure that there are none.
+                nothing counts their users: be sure that there are none. Garbage that
+                awaits its collection is one too: call `gc.collect()` first.
 
         Raises:
             BufferError: views of its allocations are alive.
@@ -93,11 +95,15 @@ class Pool(_core.Pool):
                 self.protect()
         elif self.state == "open":
             try:
-                self.destroy(force=True)
-            except BufferError as views:
+                self.destroy()
+            except (BufferError, _core.PmallocError) as reason:
+                # Frozen objects may be in the frames of the traceback: destroying them would
+                # turn an exception into the end of the process. They stay, and read-only.
+                with contextlib.suppress(BufferError):
+                    self.protect()
                 # The exception that is on its way is the one to see.
                 if error is not None:
-                    error.add_note(f"pool {self.name!r} was left open: {views}")
+                    error.add_note(f"pool {self.name!r} was left {self.state}: {reason}")
 
 
 def pools() -> list[Pool]:

@@ -158,7 +158,7 @@ def test_an_unsafe_call_is_found(cc: str, tmp_path: Path) -> None:
     bad = tmp_path / "bad.c"
     bad.write_text(
         "#include <stdio.h>\n"
-        "static __attribute__((noinline)) void deep(int n) { printf(\"%d%d\", n, n); }\n"
+        'static __attribute__((noinline)) void deep(int n) { printf("%d%d", n, n); }\n'
         f"void {HANDLER}(int n);\n"
         f"void {HANDLER}(int n) {{ deep(n); }}\n"
     )
