@@ -331,3 +331,34 @@ def test_thaw_outlives_the_pool():
         assert thawed == copied == everything()
 
     in_child(work)
+
+
+def test_thaw_while_a_key_changes_what_is_thawed():
+    """Keys of plain parts may have an __eq__ in Python, called while the copy is filled."""
+
+    class Key:
+        def __hash__(self):
+            return 1
+
+        def __eq__(self, other):
+            if armed and "list" in source:
+                source["list"].clear()
+                source.clear()
+                source.update((i, [i]) for i in range(10_000))
+            return self is other
+
+    armed = False
+    keys = [Key(), Key(), Key()]
+    source: dict[Any, Any] = {"list": [object() for _ in range(100)]}
+    source |= {key: [object()] for key in keys}
+    source["frozen"] = pmalloc.freeze({"a": [1]})
+    source["set"] = set(keys)
+    armed = True
+    thawed = pmalloc.thaw(source)
+    armed = False
+    assert list(thawed) == ["list", *keys, "frozen", "set"]
+    assert len(thawed["list"]) == 100
+    assert [len(thawed[key]) for key in keys] == [1, 1, 1]
+    assert thawed["frozen"] == {"a": [1]}
+    assert thawed["set"] == set(keys)
+    assert len(source) == 10_000
