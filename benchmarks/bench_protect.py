@@ -134,10 +134,9 @@ def ask(rounds: int) -> list[dict[str, float]] | None:
 def _row(found: dict[str, Any]) -> Row:
     ours, theirs = found["frozen_s"], found["ordinary_s"]
     chunks = "1 chunk" if found["chunks"] == 1 else f"{found['chunks']} chunks"
-    calls = f"{found['mprotect_calls']} mprotect"
     return Row(
         section="protect(), against its own system calls made from C",
-        name=f"{chunks} of 4 KiB ({calls}, {found['other_calls']} others)",
+        name=f"protect(), {chunks} of 4 KiB",
         ordinary=time_text(theirs),
         frozen=time_text(ours),
         ratio=ours / theirs,

@@ -16,6 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 README = Path(__file__).with_name("README.md")
+FRONT = README.parent.parent / "README.md"
 BEGIN = "<!-- last run: begin -->"
 END = "<!-- last run: end -->"
 
@@ -63,6 +64,21 @@ def keep(rows: list[Row], about: dict[str, str]) -> None:
     README.write_text(f"{head}{BEGIN}\n\n{section}\n\n{END}{tail}", encoding="utf-8")
 
 
+def keep_in_front(rows: list[Row]) -> None:
+    """Puts the new figures into those rows of the project's README that quote a row here."""
+    measured = {line.split(" | ")[0]: line for line in markdown(rows).splitlines()}
+    lines = FRONT.read_text(encoding="utf-8").splitlines()
+    quoted = [
+        measured.get(line.split(" | ")[0], line) if line[:2] == "| " else line for line in lines
+    ]
+    # The last cell is the goal, which has no column there.
+    cut = [
+        new if new == old or old.startswith("| |") else new.rsplit(" | ", 1)[0] + " |"
+        for old, new in zip(lines, quoted, strict=True)
+    ]
+    FRONT.write_text("\n".join(cut) + "\n", encoding="utf-8")
+
+
 def as_json(rows: list[Row], about: dict[str, str]) -> str:
     figures = [{**asdict(row), "met": row.met} for row in rows]
     return json.dumps({"machine": about, "rows": figures}, indent=2)
@@ -86,7 +102,8 @@ def main() -> None:
         chosen.json.write_text(as_json(rows, about), encoding="utf-8")
     if not chosen.quick and not chosen.only:
         keep(rows, about)
-        print(f"\nKept in {README.parent.name}/{README.name}.")
+        keep_in_front(rows)
+        print(f"\nKept in {README.parent.name}/{README.name}, and what README.md quotes.")
     missed = [row.name for row in rows if row.met is False]
     if missed:
         print("\nGoals missed: " + "; ".join(missed))

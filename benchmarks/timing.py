@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
+import mmap
 import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import Any, Self
 
 Timed = Callable[[], object]
 
@@ -82,3 +84,45 @@ def adjusted(call: Timed, target: float) -> tuple[Timed, int]:
             call()
 
     return repeated, times
+
+
+class Supply:
+    """Free memory that the machine really has, the same for everyone.
+
+    A virtual machine gives free memory back to its host, and the next touch of it
+    costs ten times as much. Who takes new pages after a while would pay for that, and
+    whose allocator keeps old ones would not. So this holds pages in pairs of huge
+    pages, and right before each measurement gives back one of each pair: what
+    the kernel hands out next is what was used a moment ago.
+    """
+
+    HUGE = 2 << 20
+
+    def __init__(self, size: int) -> None:
+        pairs = size // self.HUGE
+        self._pages = mmap.mmap(-1, (2 * pairs + 1) * self.HUGE, flags=mmap.MAP_PRIVATE)
+        self._pages.madvise(mmap.MADV_HUGEPAGE)
+        here = ctypes.c_char.from_buffer(self._pages)
+        start = -ctypes.addressof(here) % self.HUGE
+        del here
+        self._ours = [start + 2 * n * self.HUGE for n in range(pairs)]
+        for offset in self._ours:
+            self._touch(offset + self.HUGE)
+
+    def _touch(self, offset: int) -> None:
+        for page in range(offset, offset + self.HUGE, mmap.PAGESIZE):
+            self._pages[page] = 1
+
+    def renew(self) -> None:
+        """Frees what was held for the next measurement; collects garbage first."""
+        gc.collect()
+        for offset in self._ours:
+            self._touch(offset)
+        for offset in self._ours:
+            self._pages.madvise(mmap.MADV_DONTNEED, offset, self.HUGE)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._pages.close()
