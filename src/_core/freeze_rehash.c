@@ -4,7 +4,8 @@
  * is hashed by way of it, a tuple or a frozenset. Tables are copied with the
  * hashes of the source, so where a NaN was met they are filled once more, from the
  * hashes of the copies. Sets first, and again until none changes, for the hash of a
- * frozenset in a frozenset is cached.
+ * frozenset in a frozenset is cached. Breadth-first order has what is inside mostly
+ * behind, so the first pass goes backwards; the next one forwards, and so on.
  *
  * Hashing runs no Python code here: all keys are of built-in kinds, and ours.
  *
@@ -77,19 +78,20 @@ static int rehash_dict(PyObject *op) {
   return 0;
 }
 
-/* Calls `visit` for the copy of every node of these two kinds; sums what it answers. */
-static int each(const pm_plan *p, int kind, int other, int (*visit)(PyObject *)) {
-  int sum = 0;
-  for (size_t i = 0; i < p->n_nodes; i++) {
+/* Calls `visit` for the copy of every node of these two kinds; whether one changed, or -1. */
+static int each(const pm_plan *p, int kind, int other, int backwards, int (*visit)(PyObject *)) {
+  int changed = 0;
+  for (size_t n = 0; n < p->n_nodes; n++) {
+    size_t i = backwards ? p->n_nodes - 1 - n : n;
     const pm_node *node = &p->nodes[i];
     if (pm_node_kind(node) != kind && pm_node_kind(node) != other)
       continue;
     int answer = visit(pm_target(p, (uint32_t)i));
     if (answer < 0)
       return -1;
-    sum |= answer;
+    changed |= answer;
   }
-  return sum;
+  return changed;
 }
 
 static int forget_hash(PyObject *tuple) {
@@ -102,12 +104,13 @@ static int forget_hash(PyObject *tuple) {
 }
 
 int pm_rehash(const pm_plan *p) {
-  int changed;
+  int changed, backwards = 1;
   if (!p->nan)
     return 0;
   do {
-    (void)each(p, PM_KIND_TUPLE, PM_KIND_TUPLE, forget_hash);
-    changed = each(p, PM_KIND_SET, PM_KIND_FROZENSET, rehash_set);
+    (void)each(p, PM_KIND_TUPLE, PM_KIND_TUPLE, 0, forget_hash);
+    changed = each(p, PM_KIND_SET, PM_KIND_FROZENSET, backwards, rehash_set);
+    backwards = !backwards;
   } while (changed > 0);
-  return changed < 0 ? -1 : each(p, PM_KIND_DICT, PM_KIND_DICT, rehash_dict);
+  return changed < 0 ? -1 : each(p, PM_KIND_DICT, PM_KIND_DICT, 0, rehash_dict);
 }

@@ -51,6 +51,19 @@ PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo) {
   return pm_thaw_with_memo(self, memo);
 }
 
+PyObject *pm_ask_subclass(PyObject *self, PyObject *other, int op) {
+  static const int swapped[] = {
+      [Py_LT] = Py_GT, [Py_LE] = Py_GE, [Py_EQ] = Py_EQ,
+      [Py_NE] = Py_NE, [Py_GT] = Py_LT, [Py_GE] = Py_LE,
+  };
+  PyTypeObject *theirs = Py_TYPE(other), *plain = Py_TYPE(self)->tp_base;
+  if (theirs->tp_richcompare == plain->tp_richcompare ||
+      theirs->tp_richcompare == Py_TYPE(self)->tp_richcompare || theirs->tp_richcompare == NULL ||
+      !PyType_IsSubtype(theirs, plain))
+    Py_RETURN_NOTIMPLEMENTED;
+  return theirs->tp_richcompare(other, self, swapped[op]);
+}
+
 /* The interpreter's specialised calls want a method of exactly the object's type; one that is
  * inherited goes the long way. So a frozen type has the readers of its base as its own. */
 static int own_methods(PyTypeObject *type) {

@@ -1,9 +1,9 @@
 /* FrozenDict: a dict whose memory is a pool's.
  *
  * Reading is dict's own code, but for the look-up of a str, which is shorter in a
- * table that never changes. What would write raises TypeError. Whatever gives a new dict (copy, |,
- * calling the type) gives a plain one. C code that writes through PyDict_SetItem() goes around all
- * this and meets the MMU.
+ * table that never changes, and for ==. What would write raises TypeError. Whatever
+ * gives a new dict (copy, |, calling the type) gives a plain one. C code that writes
+ * through PyDict_SetItem() goes around all this and meets the MMU.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -70,6 +70,9 @@ static int equal(PyObject *self, PyObject *other) {
 static PyObject *richcompare(PyObject *self, PyObject *other, int op) {
   if ((op != Py_EQ && op != Py_NE) || !PyDict_Check(other))
     Py_RETURN_NOTIMPLEMENTED;
+  PyObject *theirs = pm_ask_subclass(self, other, op);
+  if (theirs != Py_NotImplemented)
+    return theirs;
   int same = equal(self, other);
   return same < 0 ? NULL : PyBool_FromLong(same == (op == Py_EQ));
 }

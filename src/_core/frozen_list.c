@@ -33,6 +33,11 @@ static PyObject *subscript(PyObject *self, PyObject *key) {
   return PyList_Type.tp_as_mapping->mp_subscript(self, key);
 }
 
+static PyObject *richcompare(PyObject *self, PyObject *other, int op) {
+  PyObject *theirs = pm_ask_subclass(self, other, op);
+  return theirs != Py_NotImplemented ? theirs : PyList_Type.tp_richcompare(self, other, op);
+}
+
 static PyObject *plain_copy(PyObject *self, PyObject *unused) {
   (void)unused;
   return PyList_GetSlice(self, 0, Py_SIZE(self));
@@ -93,6 +98,8 @@ PyTypeObject PmFrozenList_Type = {
     .tp_as_mapping = &mapping,
     .tp_as_sequence = &sequence,
     .tp_methods = methods,
+    .tp_richcompare = richcompare,
+    .tp_hash = PyObject_HashNotImplemented,
     .tp_setattro = pm_frozen_setattro,
     .tp_init = pm_frozen_init,
     .tp_new = new_,

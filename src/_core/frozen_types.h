@@ -25,6 +25,11 @@ int pm_frozen_init(PyObject *self, PyObject *args, PyObject *kwargs);
 /* tp_new of all three: what the call would give for the plain type. */
 PyObject *pm_plain_new(PyTypeObject *plain, PyObject *args, PyObject *kwargs);
 
+/* Python asks the right operand of a comparison first where its type is a subclass of the left
+ * one's and compares in its own way. A subclass of dict is no subclass of FrozenDict, but it is to
+ * be asked all the same. Answers what it said; NotImplemented where it is not asked. */
+PyObject *pm_ask_subclass(PyObject *self, PyObject *other, int op);
+
 /* Defines a method that refuses. */
 #define PM_REFUSE(function, method)                                                                \
   static PyObject *function(PyObject *self, PyObject *args, PyObject *kwargs) {                    \

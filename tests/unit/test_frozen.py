@@ -1,5 +1,6 @@
 """Frozen is frozen; and what thaw, copy and pickle make of it is plain."""
 
+import collections
 import copy
 import gc
 import io
@@ -362,3 +363,43 @@ def test_thaw_while_a_key_changes_what_is_thawed():
     assert thawed["frozen"] == {"a": [1]}
     assert thawed["set"] == set(keys)
     assert len(source) == 10_000
+
+
+@pytest.mark.parametrize(("kind", "source"), [(dict, {"a": 1}), (list, [1, 2])])
+def test_a_subclass_on_the_right_is_asked_first(kind: type, source: Any):
+    """As it is where the left operand is a plain dict or list."""
+
+    def answer(self, other):
+        return (type(other).__name__, len(other))
+
+    frozen = pmalloc.freeze(source)
+    special = type("Special", (kind,), {"__eq__": answer, "__ne__": answer, "__gt__": answer})()
+    silent = type("Silent", (kind,), {"__eq__": lambda self, other: NotImplemented})(source)
+    assert (source == special) == (kind.__name__, len(source))
+    assert (frozen == special) == (type(frozen).__name__, len(source))
+    assert (frozen != special) == (type(frozen).__name__, len(source))
+    assert (frozen == silent) is (source == silent) is True
+    if kind is list:
+        assert (frozen < special) == (type(frozen).__name__, len(source))
+    ordered = collections.OrderedDict({"a": 1})
+    assert (frozen == ordered) is (source == ordered)
+    assert frozen != "text"
+    assert not frozen == 1
+
+
+def test_equal_in_whatever_order():
+    source = {f"key {i}": [i] for i in range(100)} | {(1, 2): 3, 10**20: 4}
+    frozen = pmalloc.freeze(source)
+    backwards = dict(reversed(source.items()))
+    half = dict(list(source.items())[50:] + list(source.items())[:50])
+    for same in (source, backwards, half, frozen, pmalloc.freeze(backwards)):
+        assert frozen == same
+        assert same == frozen
+        assert not frozen != same
+    for change in ({"key 0": 0}, {"key 99": [100]}, {(1, 2): 4}):
+        for other in (source | change, backwards | change):
+            assert frozen != other
+            assert other != frozen
+    del half["key 7"]
+    assert frozen != half
+    assert frozen != half | {"other": [7]}
