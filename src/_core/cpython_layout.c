@@ -236,6 +236,16 @@ int pm_layout_check(void) {
                     "pmalloc against it");
     return -1;
   }
+#if PY_VERSION_HEX >= 0x030E0000
+  /* They take so high a count for that of a freed object, and a str that is immortal but not
+   * interned for a broken one. Compiled against release headers they load this all the same. */
+  if (PySys_GetObject("gettotalrefcount") != NULL) {
+    PyErr_SetString(PyExc_ImportError,
+                    "pmalloc does not work with debug builds of CPython 3.14 and later: their "
+                    "checks stop at frozen objects; use a release build");
+    return -1;
+  }
+#endif
   if (pm_empty_keys() == NULL)
     return -1;
   return static_strings == NULL ? collect_static_strings() : 0;

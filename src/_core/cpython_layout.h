@@ -68,13 +68,8 @@ static inline size_t pm_preheader(PyTypeObject *type) {
 /* The count every frozen object carries. All ones in the low half is immortal
  * for every version, and for extensions built against the headers of any
  * version since 3.12: 3.12 and 3.13 skip INCREF where count + 1 wraps to zero,
- * 3.14 skips it from 3 << 30 up, all skip DECREF where bit 31 is set. A debug
- * build of 3.14 takes so high a count for that of a freed object. */
-#if PY_VERSION_HEX >= 0x030E0000 && defined(Py_DEBUG)
-#define PM_IMMORTAL_LOW _Py_IMMORTAL_INITIAL_REFCNT
-#else
+ * 3.14 skips it from 3 << 30 up, all skip DECREF where bit 31 is set. */
 #define PM_IMMORTAL_LOW UINT32_MAX
-#endif
 
 static inline void pm_immortal_header(PyObject *op, PyTypeObject *type) {
 #if PY_VERSION_HEX >= 0x030E0000
