@@ -328,7 +328,10 @@ static int is_raised_again(const struct visit *visit, const siginfo_t *info, con
 
 /* ---- the handler --------------------------------------------------------------------------- */
 
-void pmalloc_fault_on_signal(int signal, siginfo_t *info, void *context) {
+/* AddressSanitizer may keep a function's variables elsewhere than on the stack; the serial has to
+ * lie there. */
+__attribute__((no_sanitize_address)) void pmalloc_fault_on_signal(int signal, siginfo_t *info,
+                                                                  void *context) {
   int saved = errno;
   ucontext_t *uc = context;
   struct pmalloc_where where;
