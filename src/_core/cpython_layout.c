@@ -207,6 +207,9 @@ int pm_str_is_static(PyObject *str) {
   return PySet_Contains(static_strings, str);
 }
 
+uint32_t pm_immortal_low = UINT32_MAX;
+int pm_debug_build;
+
 /* ---- checks at import -------------------------------------------------- */
 
 int pm_layout_check(void) {
@@ -236,15 +239,10 @@ int pm_layout_check(void) {
                     "pmalloc against it");
     return -1;
   }
+  pm_debug_build = PySys_GetObject("gettotalrefcount") != NULL;
 #if PY_VERSION_HEX >= 0x030E0000
-  /* They take so high a count for that of a freed object, and a str that is immortal but not
-   * interned for a broken one. Compiled against release headers they load this all the same. */
-  if (PySys_GetObject("gettotalrefcount") != NULL) {
-    PyErr_SetString(PyExc_ImportError,
-                    "pmalloc does not work with debug builds of CPython 3.14 and later: their "
-                    "checks stop at frozen objects; use a release build");
-    return -1;
-  }
+  if (pm_debug_build)
+    pm_immortal_low = (uint32_t)_Py_IMMORTAL_INITIAL_REFCNT;
 #endif
   if (pm_empty_keys() == NULL)
     return -1;

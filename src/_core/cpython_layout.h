@@ -68,14 +68,15 @@ static inline size_t pm_preheader(PyTypeObject *type) {
 /* The count every frozen object carries. All ones in the low half is immortal
  * for every version, and for extensions built against the headers of any
  * version since 3.12: 3.12 and 3.13 skip INCREF where count + 1 wraps to zero,
- * 3.14 skips it from 3 << 30 up, all skip DECREF where bit 31 is set. */
-#define PM_IMMORTAL_LOW UINT32_MAX
+ * 3.14 skips it from 3 << 30 up, all skip DECREF where bit 31 is set. A debug
+ * build of 3.14 takes so high a count for that of a freed object, and gets 3 << 30. */
+extern uint32_t pm_immortal_low;
 
 static inline void pm_immortal_header(PyObject *op, PyTypeObject *type) {
 #if PY_VERSION_HEX >= 0x030E0000
-  op->ob_refcnt_full = (int64_t)((uint64_t)PM_IMMORTAL_LOW | ((uint64_t)_Py_IMMORTAL_FLAGS << 48));
+  op->ob_refcnt_full = (int64_t)((uint64_t)pm_immortal_low | ((uint64_t)_Py_IMMORTAL_FLAGS << 48));
 #else
-  op->ob_refcnt = (Py_ssize_t)PM_IMMORTAL_LOW;
+  op->ob_refcnt = (Py_ssize_t)pm_immortal_low;
 #endif
   op->ob_type = type;
 }
@@ -240,6 +241,10 @@ static inline size_t pm_set_table_bytes(PyObject *op) {
 static inline int pm_set_entry_live(const setentry *e) { return e->key != NULL && e->hash != -1; }
 
 /* ---- the interpreter --------------------------------------------------- */
+
+/* A debug build, which checks what it meets. Known at run time only: it loads what was compiled
+ * against release headers, too. */
+extern int pm_debug_build;
 
 /* Refuses, with ImportError, an interpreter whose layouts are not known: other
  * version than compiled for, free-threaded, not the main interpreter. */

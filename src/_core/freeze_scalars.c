@@ -12,7 +12,7 @@
  * (one of the interpreter's own, or the source itself, which we then keep), the
  * copy carries no mark: interning it finds that one. All others are marked as
  * interned already; interning them answers themselves, and of two equal ones
- * each answers itself.
+ * each answers itself. A debug build has all marked.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -85,12 +85,20 @@ size_t pm_str_size(PyObject *src) {
   return size;
 }
 
+/* A debug build aborts where a str is immortal without being marked. So there all are, as the
+ * interpreter's own are, and interning any answers itself. */
+static void please_the_checks(PyObject *to) {
+  PM_STR(to)->state.interned = PM_STR_INTERNED_IMMORTAL;
+}
+
 void pm_emit_str(PyObject *src, PyObject *to, unsigned mark) {
   size_t size = pm_str_head(src) + pm_str_data(src);
   memcpy(to, src, size);
   pm_immortal_header(to, &PyUnicode_Type);
   PM_STR(to)->state.interned = mark & 3;
   PM_STR(to)->state.statically_allocated = 0;
+  if (pm_debug_build && mark == 0)
+    please_the_checks(to);
   if (PM_STR(to)->hash == -1)
     PM_STR(to)->hash = PyObject_Hash(src); /* never fails for an exact str */
   if (!PM_STR(src)->state.ascii) {

@@ -88,8 +88,8 @@ def exit_name(status: int) -> str:
 
 
 def module_name(name: str) -> str:
-    """libpython3.13.so.1.0 and the executable alike: python; _core.cpython-313-...: _core."""
-    if re.fullmatch(r"(libpython3?|python)[\d.]*(so[\d.]*)?", name):
+    """libpython3.13d.so.1.0 and the executable alike: python; _core.cpython-313-...: _core."""
+    if re.fullmatch(r"(libpython3?|python)[\d.]*d?(\.?so[\d.]*)?", name):
         return "python"
     return re.sub(r"\.(cpython-|abi3).*$", "", name)
 

@@ -219,7 +219,8 @@ def test_interned_strings_are_found_again():
         interned = sys.intern(text)
         assert interned == text
         assert sys.intern(text) is interned
-    assert sys.intern(frozen[1]) is sys.intern("append")
+    if not hasattr(sys, "gettotalrefcount"):  # debug builds insist that all are marked
+        assert sys.intern(frozen[1]) is sys.intern("append")
     assert getattr([], frozen[1]).__name__ == "append"
 
 
