@@ -85,20 +85,13 @@ size_t pm_str_size(PyObject *src) {
   return size;
 }
 
-/* A debug build aborts where a str is immortal without being marked. So there all are, as the
- * interpreter's own are, and interning any answers itself. */
-static void please_the_checks(PyObject *to) {
-  PM_STR(to)->state.interned = PM_STR_INTERNED_IMMORTAL;
-}
-
 void pm_emit_str(PyObject *src, PyObject *to, unsigned mark) {
   size_t size = pm_str_head(src) + pm_str_data(src);
   memcpy(to, src, size);
   pm_immortal_header(to, &PyUnicode_Type);
-  PM_STR(to)->state.interned = mark & 3;
+  /* A debug build aborts where a str is immortal without a mark. */
+  PM_STR(to)->state.interned = (pm_debug_build ? PM_STR_INTERNED_IMMORTAL : mark) & 3;
   PM_STR(to)->state.statically_allocated = 0;
-  if (pm_debug_build && mark == 0)
-    please_the_checks(to);
   if (PM_STR(to)->hash == -1)
     PM_STR(to)->hash = PyObject_Hash(src); /* never fails for an exact str */
   if (!PM_STR(src)->state.ascii) {
