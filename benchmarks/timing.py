@@ -7,7 +7,7 @@ import gc
 import mmap
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from statistics import median
 from time import perf_counter
 from typing import Any, Self
@@ -101,7 +101,8 @@ class Supply:
     def __init__(self, size: int) -> None:
         pairs = size // self.HUGE
         self._pages = mmap.mmap(-1, (2 * pairs + 1) * self.HUGE, flags=mmap.MAP_PRIVATE)
-        self._pages.madvise(mmap.MADV_HUGEPAGE)
+        with suppress(OSError):  # a kernel without huge pages
+            self._pages.madvise(mmap.MADV_HUGEPAGE)
         here = ctypes.c_char.from_buffer(self._pages)
         start = -ctypes.addressof(here) % self.HUGE
         del here
