@@ -97,7 +97,7 @@ def test_what_a_worker_would_copy():
 
 
 def test_equal_objects_count_as_often_as_they_are_there():
-    texts = ["".join(["equal ", "text"]) for _ in range(1000)]
+    texts = [f"{prefix} text" for prefix in ["equal"] * 1000]
     told = pmalloc.preview(texts)
     assert told.objects == 2
     assert told.ordinary_bytes > 1000 * 50
