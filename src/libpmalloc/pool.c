@@ -29,6 +29,7 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
+static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
 static uintptr_t last_id;
 
 /* ---- locks ---- */
@@ -70,6 +71,8 @@ static void after_fork_child(void) {
   registry_after_fork(1);
   for (pmalloc_pool *pool = newest; pool; pool = pool->older)
     pthread_mutex_init(&pool->lock, NULL);
+  for (pmalloc_pool *pool = graves; pool; pool = pool->older)
+    pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
 }
 
@@ -88,6 +91,7 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
+  pool->self = pool;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
   memcpy(pool->name, name, length + 1);
@@ -195,8 +199,8 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
   return status;
 }
 
-void pmalloc_pool_forget(pmalloc_pool *pool) {
-  pools_lock();
+/* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of. */
+static int unlist(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   int alive = pool->cold != NULL;
   if (!alive) {
@@ -206,15 +210,33 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
       newest = pool->older;
     if (pool->older)
       pool->older->newer = pool->newer;
+    free(pool->freed);
+    pool->freed = NULL;
+    blocks_release(&pool->blocks);
   }
   pthread_mutex_unlock(&pool->lock);
+  return !alive;
+}
+
+void pmalloc_pool_forget(pmalloc_pool *pool) {
+  pools_lock();
+  int unlisted = unlist(pool);
   pools_unlock();
-  if (alive)
-    return; /* its memory is in use: the handle must stay */
-  free(pool->freed);
-  blocks_release(&pool->blocks);
+  if (!unlisted)
+    return;
+  pool->self = NULL;
   pthread_mutex_destroy(&pool->lock);
   free(pool);
+}
+
+void pmalloc_pool_entomb(pmalloc_pool *pool) {
+  pools_lock();
+  if (unlist(pool)) {
+    pool->newer = NULL;
+    pool->older = graves;
+    graves = pool;
+  }
+  pools_unlock();
 }
 
 /* ---- what it is ---- */
@@ -232,6 +254,10 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
     out->cold_bytes += pages_resident(&slab->pages);
   out->hot_bytes = sizeof *pool + strlen(pool->name) + 1 + pool->hot_bytes;
   pthread_mutex_unlock(&pool->lock);
+}
+
+int pmalloc_pool_is(const pmalloc_pool *pool) {
+  return pool && (uintptr_t)pool % _Alignof(pmalloc_pool) == 0 && pool->self == pool;
 }
 
 const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }

@@ -105,6 +105,13 @@ enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool);
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
+/* Keeps the handle of a destroyed pool for good, so that late calls are told PMALLOC_ERR_DESTROYED.
+ * Once for a pool; not forget() after it. */
+void pmalloc_pool_entomb(pmalloc_pool *pool);
+
+/* 1 where the pointer, which may be NULL but must be readable, is the handle of a pool that was not
+ * forgotten. */
+int pmalloc_pool_is(const pmalloc_pool *pool);
 
 void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
 /* Cheap: no lock is taken. */

@@ -37,6 +37,7 @@ struct region_undo {
 };
 
 struct pmalloc_pool {
+  const struct pmalloc_pool *self; /* tells a handle from any other pointer */
   pthread_mutex_t lock;
   struct pmalloc_pool *newer, *older; /* under the list lock */
   atomic_int mapped;                  /* may have mappings; set under the list lock */

@@ -7,6 +7,8 @@
  */
 #include "status.h"
 
+#include <errno.h>
+
 const char *pmalloc_status_text(enum pmalloc_status status) {
   switch (status) {
   case PMALLOC_OK:
@@ -27,4 +29,25 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "the allocation was freed before";
   }
   return "an unknown status";
+}
+
+int pmalloc_status_errno(enum pmalloc_status status) {
+  switch (status) {
+  case PMALLOC_OK:
+  case PMALLOC_ERR_SYSTEM:
+    return 0;
+  case PMALLOC_ERR_NOMEM:
+    return ENOMEM;
+  case PMALLOC_ERR_INVALID:
+    return EINVAL;
+  case PMALLOC_ERR_PROTECTED:
+    return EROFS;
+  case PMALLOC_ERR_DESTROYED:
+    return ESTALE;
+  case PMALLOC_ERR_FOREIGN:
+    return EFAULT;
+  case PMALLOC_ERR_DOUBLE_FREE:
+    return EALREADY;
+  }
+  return EINVAL;
 }

@@ -23,6 +23,7 @@ from ._errors import (
     SealedError,
     UnfreezableError,
 )
+from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, pool_of, pools
 
@@ -41,6 +42,8 @@ __all__ = [
     "SealedError",
     "UnfreezableError",
     "freeze",
+    "get_include",
+    "get_library_dir",
     "is_protected",
     "pool_of",
     "pools",

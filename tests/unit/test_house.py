@@ -21,6 +21,7 @@ STOREYS = [
     {"pages"},
     {"registry", "cold", "chunk", "alloc", "region", "root", "pool"},
     {"fault"},
+    {"api"},
 ]
 
 # What asks the kernel for pages, or alters how they may be used.
