@@ -45,9 +45,8 @@ def get_library_dir() -> str:
     """The folder that holds the C library, for the linker's ``-L``; link with ``-lpmalloc``.
 
     An extension that was linked so needs no run path, if it is imported after pmalloc: it is given
-    the ``libpmalloc.so.0`` that pmalloc has loaded. There must be no second copy in a process, so
-    an extension does not link to the static ``libpmalloc.a`` that is in the folder, too: that is
-    for programs without Python.
+    the ``libpmalloc.so.0`` that pmalloc has loaded. There must be no second copy in a process with
+    Python. The static ``libpmalloc.a``, in ``static/`` below the folder, is for programs without.
 
     Returns:
         An absolute path. It belongs to this installation: ask at build time, store it nowhere.
