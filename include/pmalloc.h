@@ -40,10 +40,10 @@
 
 /* ---- version ---- */
 
+/* The version of this header; PMALLOC_VERSION is one number, to compare: 0xMMmmpp. */
 #define PMALLOC_VERSION_MAJOR 0
 #define PMALLOC_VERSION_MINOR 1
 #define PMALLOC_VERSION_PATCH 0
-/* One number, to compare: 0xMMmmpp. */
 #define PMALLOC_VERSION                                                                            \
   (PMALLOC_VERSION_MAJOR << 16 | PMALLOC_VERSION_MINOR << 8 | PMALLOC_VERSION_PATCH)
 

@@ -28,6 +28,8 @@ def pools() -> None:
     assert_type(pool.freeze({"a": [1]}), pmalloc.FrozenDict[str, list[int]])
     assert_type(pool.protect(revoke=True), None)
     used: object = pool.stats()["used_bytes"]
+    assert_type(pmalloc.get_include(), str)
+    assert_type(pmalloc.get_library_dir(), str)
     print(used, pool.root)
     assert_type(pool.destroy(force=True), None)
 
