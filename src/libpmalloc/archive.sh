@@ -21,7 +21,9 @@ done
 shift # the --
 first=$1
 shift
-"$first" -r -nostdlib -o "$one" "$@"
+# With link-time optimisation gcc would write its own intermediate code, names and all: not here.
+"$first" -flinker-output=nolto-rel -r -nostdlib -o "$one" "$@" 2>/dev/null ||
+  "$first" -r -nostdlib -o "$one" "$@"
 "$objcopy" --keep-global-symbols="$symbols" "$one"
 rm -f "$output"
 "$ar" rcs "$output" "$one"
