@@ -9,7 +9,6 @@
 #include "check.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdint.h>
 
 /* The call answers NULL, and errno says why. */
@@ -296,41 +295,6 @@ static void test_fork(void) {
   OK(pmalloc_destroy_pool(pool));
 }
 
-static void *allocate_much(void *pool) {
-  for (int i = 0; i < 2000; i++) {
-    char *at = pmalloc(pool, (size_t)(i % 50));
-    if (!at || pmalloc_check_object_size(at, (size_t)(i % 50)) != PMALLOC_OBJECT_GOOD ||
-        (i % 2 && pfree(pool, at) != PMALLOC_OK))
-      return pool;
-  }
-  return NULL;
-}
-
-static void *destroy(void *pool) {
-  return (void *)(intptr_t)(pmalloc_destroy_pool(pool) == PMALLOC_OK);
-}
-
-static void test_threads(void) {
-  pthread_t threads[4];
-  struct pmalloc_pool *pool = make("threads");
-  for (int i = 0; i < 4; i++)
-    pthread_create(&threads[i], NULL, allocate_much, pool);
-  for (int i = 0; i < 4; i++) {
-    void *failed = pool;
-    pthread_join(threads[i], &failed);
-    CHECK(failed == NULL);
-  }
-  intptr_t destroyed = 0;
-  for (int i = 0; i < 4; i++)
-    pthread_create(&threads[i], NULL, destroy, pool);
-  for (int i = 0; i < 4; i++) {
-    void *one;
-    pthread_join(threads[i], &one);
-    destroyed += (intptr_t)one;
-  }
-  CHECK(destroyed == 1);
-}
-
 int main(void) {
   test_version_and_texts();
   test_life();
@@ -346,6 +310,5 @@ int main(void) {
   test_strings();
   test_questions();
   test_fork();
-  test_threads();
   return finish("api");
 }
