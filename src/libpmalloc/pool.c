@@ -77,12 +77,20 @@ static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, a
 
 /* ---- create ---- */
 
-enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+/* The flags that this library knows. */
+#define KNOWN_FLAGS 0U
+
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options) {
+  static const struct pmalloc_options none;
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  if (!options)
+    options = &none;
   size_t length = name ? strnlen(name, PMALLOC_NAME_MAX + 1) : PMALLOC_NAME_MAX + 1;
-  size_t rounded = pages_round(chunk_size);
-  if (length > PMALLOC_NAME_MAX || (chunk_size && rounded == 0) ||
-      rounded > (size_t)PTRDIFF_MAX / 2)
+  size_t rounded = pages_round(options->chunk_size);
+  if (length > PMALLOC_NAME_MAX || (options->chunk_size && rounded == 0) ||
+      rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
+      options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
   pthread_once(&once, watch_forks);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
@@ -90,6 +98,8 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
     return PMALLOC_ERR_NOMEM;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
+  pool->backing = options->backing;
+  pool->flags = options->flags;
   memcpy(pool->name, name, length + 1);
   pools_lock();
   pool->id = ++last_id;
@@ -100,6 +110,11 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
   pools_unlock();
   *out = pool;
   return PMALLOC_OK;
+}
+
+enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+  const struct pmalloc_options options = {.chunk_size = chunk_size};
+  return pmalloc_pool_create_with(out, name, &options);
 }
 
 /* ---- protect ---- */

@@ -48,9 +48,34 @@ struct pmalloc_stats {
   size_t hot_bytes;      /* resident bytes of hot metadata */
 };
 
-/* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
- * pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
- * bytes, rounded to pages (a larger allocation still gets a chunk of its own). */
+/* What a pool's chunks are made of. Its metadata is private memory always. */
+enum pmalloc_backing {
+  PMALLOC_PRIVATE, /* anonymous memory of this process; a child of fork() gets copies */
+  PMALLOC_MEMFD    /* one memfd a pool, mapped shared: can become immutable, and be handed to other
+                      processes. While the pool is open a child of fork() shares it for reading and
+                      writing, but may not allocate from it */
+};
+
+enum pmalloc_option_flags {
+  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
+  PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
+};
+
+/* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
+struct pmalloc_options {
+  size_t chunk_size; /* 0 lets chunks grow with the pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones
+                        from there); else every chunk is that many bytes, rounded to pages (a larger
+                        allocation still gets a chunk of its own) */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
+};
+
+/* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
+ * flag that no pool can have. Options may be NULL: all zero. */
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options);
+
+/* The same with no option but the size of chunks. */
 enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size);
 
 /* Makes sure `bytes` more can be allocated without asking the kernel. */

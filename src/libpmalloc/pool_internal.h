@@ -43,6 +43,8 @@ struct pmalloc_pool {
   enum pmalloc_state state;
   uintptr_t id;
   size_t chunk_size; /* 0: growing */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
 
   struct registry_record *record;
   struct cold *cold;
