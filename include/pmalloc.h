@@ -63,17 +63,25 @@ extern "C" {
 
 /* ---- what calls answer ---- */
 
-/* The status of a call, and the errno with which a function that answers a pointer says the same.
- * The numbers are part of the binary interface: new ones are added at the end. */
+/* The status of a call, and the errno with which a function that answers a pointer says the same
+ * ("kernel's": errno is as the kernel left it). The numbers are part of the binary interface: new
+ * ones are added at the end. */
 enum pmalloc_status {
-  PMALLOC_OK = 0,            /* done */
-  PMALLOC_ERR_NOMEM = 1,     /* ENOMEM: no memory, no address space or no mapping left */
-  PMALLOC_ERR_SYSTEM = 2,    /* errno as the kernel left it: a system call failed */
-  PMALLOC_ERR_INVALID = 3,   /* EINVAL: an argument no pool could honour, or no pool */
-  PMALLOC_ERR_PROTECTED = 4, /* EROFS: the pool is protected: nothing may be allocated or written */
-  PMALLOC_ERR_DESTROYED = 5, /* ESTALE: the pool has ended */
-  PMALLOC_ERR_FOREIGN = 6,   /* EFAULT: the address was not handed out by this pool */
-  PMALLOC_ERR_DOUBLE_FREE = 7 /* EALREADY: the allocation was freed before */
+  PMALLOC_OK = 0,               /* done */
+  PMALLOC_ERR_NOMEM = 1,        /* ENOMEM: no memory, no address space or no mapping left */
+  PMALLOC_ERR_SYSTEM = 2,       /* kernel's: a system call failed */
+  PMALLOC_ERR_INVALID = 3,      /* EINVAL: an argument no pool could honour, or no pool */
+  PMALLOC_ERR_PROTECTED = 4,    /* EROFS: the pool is protected: it gives no more memory */
+  PMALLOC_ERR_DESTROYED = 5,    /* ESTALE: the pool has ended */
+  PMALLOC_ERR_FOREIGN = 6,      /* EFAULT: the address was not handed out by this pool */
+  PMALLOC_ERR_DOUBLE_FREE = 7,  /* EALREADY: the allocation was freed before */
+  PMALLOC_ERR_SEALED = 8,       /* EPERM: the pool is sealed: it can't end */
+  PMALLOC_ERR_UNSUPPORTED = 9,  /* kernel's: it has not what it takes, or a sandbox forbids it */
+  PMALLOC_ERR_BUSY = 10,        /* EBUSY: somebody may still write: pins, or another process */
+  PMALLOC_ERR_HALF_SEALED = 11, /* kernel's: protected, and sealed in part: ask again */
+  PMALLOC_ERR_FORKED = 12,  /* EACCES: the pool was open at fork(): only its maker may fill it */
+  PMALLOC_ERR_MUTABLE = 13, /* ETXTBSY: a file that may still change: its seals do not forbid it */
+  PMALLOC_ERR_FORMAT = 14   /* EBADMSG: a file that no pool was shared by, or that is damaged */
 };
 
 /* What pmalloc_check_object_size() found out. */

@@ -14,7 +14,7 @@
 /* One short English clause for a status, for messages. Never NULL. */
 const char *pmalloc_status_text(enum pmalloc_status status);
 
-/* The errno that stands for a status; 0 for PMALLOC_ERR_SYSTEM, where errno says it already. */
+/* The errno that stands for a status; 0 where errno is the kernel's and says it already. */
 int pmalloc_status_errno(enum pmalloc_status status);
 
 #endif
