@@ -37,11 +37,7 @@ void pools_lock(void) { pthread_mutex_lock(&list_lock); }
 void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
 pmalloc_pool *pools_newest(void) { return newest; }
 
-void pool_lock_to_map(pmalloc_pool *pool) {
-  if (atomic_load(&pool->mapped)) {
-    pthread_mutex_lock(&pool->lock);
-    return;
-  }
+void pool_lock_first(pmalloc_pool *pool) {
   pools_lock();
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->mapped, 1);
