@@ -25,6 +25,7 @@ from ._errors import (
 )
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, pool_of, pools
+from ._usercopy import check_object_size
 
 __version__ = "0.1.0"
 
@@ -40,6 +41,7 @@ __all__ = [
     "ProtectedError",
     "SealedError",
     "UnfreezableError",
+    "check_object_size",
     "freeze",
     "is_protected",
     "pool_of",
