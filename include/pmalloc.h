@@ -85,10 +85,10 @@ enum pmalloc_status {
 };
 
 /* What pmalloc_check_object_size() found out. */
-enum pmalloc_object_check {
-  PMALLOC_OBJECT_BAD = -1, /* touches a pool's memory, but not within one allocation or object */
-  PMALLOC_OBJECT_NONE = 0, /* no pool's memory */
-  PMALLOC_OBJECT_GOOD = 1  /* lies within one live allocation or frozen object */
+enum pmalloc_bounds {
+  PMALLOC_BOUNDS_NOT_OURS = 0, /* no byte of it is known to be a pool's: nothing is said about it */
+  PMALLOC_BOUNDS_GOOD = 1,     /* within one live allocation, or within one frozen object */
+  PMALLOC_BOUNDS_BAD = 2 /* over an end, or in free space, a guard page, metadata, a dead pool */
 };
 
 /* One English clause that says what a status means, without a full stop.
@@ -222,18 +222,17 @@ PMALLOC_API int is_pmalloc_object(const void *address);
  * address. Returns: 1 or 0. Context: any. */
 PMALLOC_API int pmalloc_is_protected(const void *address);
 
-/* Whether `n` bytes from the address on lie within one allocation. Ask it before bytes are copied
+/* Whether `n` bytes from the address on are one thing of a pool. Ask it before bytes are copied
  * from or to an address and with a length that someone else chose: a length that reads on into
- * the next allocation is found out before anything is copied. Reads nothing at the address.
+ * the next allocation is found out before anything is copied. Reads nothing at the address, and
+ * takes as long for any length.
  *
- * n: in bytes; with 0 only the address itself is judged.
- * Returns: PMALLOC_OBJECT_GOOD: within one live allocation or frozen object; _BAD: touches a
- *   pool's memory in any other way (its end is passed, free space, a guard page, metadata, a
- *   destroyed pool), or wraps around the address space; _NONE: no pool's memory, nothing is known.
+ * n: in bytes; no bytes at all are good wherever a pool has data.
+ * Returns: PMALLOC_BOUNDS_GOOD, _BAD or _NOT_OURS. A range around the end of memory is bad.
  * Context: any.
- * Origin: check_object_size() of the kernel's hardened usercopy, for the objects of pmalloc. */
-PMALLOC_API PMALLOC_MUST_USE enum pmalloc_object_check
-pmalloc_check_object_size(const void *address, size_t n);
+ * Origin: check_object_size() of Linux' hardened usercopy (2016), after PaX. */
+PMALLOC_API PMALLOC_MUST_USE enum pmalloc_bounds pmalloc_check_object_size(const void *address,
+                                                                           size_t n);
 
 /* The name of the pool an address belongs to: memory, guard pages, metadata, or the reserved range
  * of a destroyed pool.

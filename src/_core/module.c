@@ -6,6 +6,7 @@
 #include "freeze.h"
 #include "frozen_types.h"
 #include "guards.h"
+#include "object_size.h"
 #include "pool_type.h"
 #include "selftest.h"
 #include "shared_type.h"
@@ -81,6 +82,8 @@ static PyMethodDef methods[] = {
     {"pool_id_of", pool_id_of, METH_O,
      "pool_id_of($module, obj, /)\n--\n\nNumber of the object's pool, or None."},
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
+    {"check_object_size", (PyCFunction)(void (*)(void))pm_check_object_size, METH_FASTCALL,
+     "check_object_size($module, obj, size=None, /)\n--\n\nWhether bytes are one thing of a pool."},
     {"install_handler", install_handler, METH_O,
      "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
     {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,

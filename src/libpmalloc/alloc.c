@@ -38,13 +38,16 @@ static void push(pmalloc_pool *pool, const struct cold_chunk *chunk, size_t gran
 }
 
 /* Enters an allocation into the bitmaps. */
-static void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule, size_t size) {
+static inline void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule,
+                          size_t size) {
   size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
-  size_t last = granule + count - 1;
-  cold_set_slack(chunk, last, count * PMALLOC_GRANULE - size);
+  size_t last = granule + count - 1, slack = count * PMALLOC_GRANULE - size;
+  if (cold_slack(chunk, last) != slack)
+    cold_set_slack(chunk, last, slack);
   bitmap_set(chunk->ends, last);
   bitmap_set(chunk->starts, granule);
-  bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
+  if (pool->any_freed)
+    bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
   pool->used_bytes += count * PMALLOC_GRANULE;
   pool->allocations++;
   return granule_address(chunk, granule);
@@ -83,7 +86,8 @@ static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
   return NULL;
 }
 
-static void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size, size_t align) {
+static inline void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size,
+                              size_t align) {
   size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
   if (!chunk)
     return NULL;
@@ -92,7 +96,8 @@ static void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size
   if (granule > cold_granules(chunk) || count > cold_granules(chunk) - granule)
     return NULL;
   cold_set_used(chunk, granule + count);
-  push(pool, chunk, before, granule - before);
+  if (granule != before)
+    push(pool, chunk, before, granule - before);
   return place(pool, chunk, granule, size);
 }
 
@@ -151,7 +156,13 @@ static int scan(pmalloc_pool *pool, size_t count) {
   return 1;
 }
 
-static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+/* What most allocations take: no block is free, and the current chunk has room. */
+static inline void *from_front(pmalloc_pool *pool, size_t size, size_t align) {
+  return blocks_are_none(&pool->blocks) ? from_rest(pool, pool->raw_current, size, align) : NULL;
+}
+
+static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool, size_t size,
+                                                              size_t align, void **out) {
   *out = from_blocks(pool, size, align);
   if (!*out)
     *out = from_rest(pool, pool->raw_current, size, align);
@@ -176,7 +187,7 @@ static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t alig
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
   if (align == 0)
     align = PMALLOC_GRANULE;
-  if (align & (align - 1) || align > pages_page_size())
+  if (align & (align - 1) || (align > PMALLOC_GRANULE && align > pages_page_size()))
     return PMALLOC_ERR_INVALID;
   if (size == 0)
     size = 1;
@@ -185,12 +196,13 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
     return PMALLOC_ERR_NOMEM;
   }
   size_t granules = align < PMALLOC_GRANULE ? 1 : align / PMALLOC_GRANULE;
-  void *taken = NULL;
-  pool_lock_to_map(pool);
+  int locked = pool_lock_quick(pool);
   enum pmalloc_status status = pool_is_open(pool);
-  if (status == PMALLOC_OK)
+  void *taken = status == PMALLOC_OK ? from_front(pool, size, granules) : NULL;
+  if (status == PMALLOC_OK && !taken)
     status = allocate(pool, size, granules, &taken);
-  pthread_mutex_unlock(&pool->lock);
+  if (locked)
+    pthread_mutex_unlock(&pool->lock);
   if (status == PMALLOC_OK)
     *out = taken;
   return status;
@@ -245,6 +257,7 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
     pool->used_bytes -= count * PMALLOC_GRANULE;
     pool->allocations--;
     bitmap_set(pool->freed[chunk->index], granule);
+    pool->any_freed = 1;
     if (pool->state == PMALLOC_OPEN) {
       memset(allocation, 0, count * PMALLOC_GRANULE);
       bitmap_clear(chunk->starts, granule);

@@ -176,16 +176,6 @@ int pmalloc_is_protected(const void *address) {
          where.protected_;
 }
 
-enum pmalloc_object_check pmalloc_check_object_size(const void *address, size_t n) {
-  uintptr_t first = (uintptr_t)address, last;
-  size_t left = bytes_left(first);
-  if (__builtin_add_overflow(first, n > 0 ? n - 1 : 0, &last))
-    return PMALLOC_OBJECT_BAD;
-  if (left == SIZE_MAX)
-    return bytes_left(last) == SIZE_MAX ? PMALLOC_OBJECT_NONE : PMALLOC_OBJECT_BAD;
-  return left > 0 && n <= left ? PMALLOC_OBJECT_GOOD : PMALLOC_OBJECT_BAD;
-}
-
 const char *pmalloc_name_of(const void *address) {
   struct pmalloc_where where;
   return pmalloc_registry_find((uintptr_t)address, &where) ? where.pool_name : NULL;

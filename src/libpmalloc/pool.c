@@ -43,11 +43,7 @@ uintptr_t pools_new_id(void) {
   return id;
 }
 
-void pool_lock_to_map(pmalloc_pool *pool) {
-  if (atomic_load(&pool->mapped)) {
-    pthread_mutex_lock(&pool->lock);
-    return;
-  }
+void pool_lock_first(pmalloc_pool *pool) {
   pools_lock();
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->mapped, 1);

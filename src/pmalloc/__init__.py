@@ -27,6 +27,7 @@ from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
 from ._shared import open_shared
+from ._usercopy import check_object_size
 
 __version__ = "0.1.0"
 
@@ -43,6 +44,7 @@ __all__ = [
     "SealedError",
     "SharedPool",
     "UnfreezableError",
+    "check_object_size",
     "freeze",
     "get_include",
     "get_library_dir",

@@ -52,8 +52,8 @@ static void test_life(void) {
        *d = pcalloc(pool, 30, 8), *e = pmalloc_aligned(pool, 4096, 5), *f = pstrdup(pool, "text");
   CHECK(a && b && c && d && e && f);
   CHECK(zero(b, 1000) && zero(d, 240) && (uintptr_t)a % 16 == 0 && (uintptr_t)e % 4096 == 0);
-  CHECK(pmalloc_check_object_size(c, 63) == PMALLOC_OBJECT_GOOD &&
-        pmalloc_check_object_size(c, 64) == PMALLOC_OBJECT_BAD);
+  CHECK(pmalloc_check_object_size(c, 63) == PMALLOC_BOUNDS_GOOD &&
+        pmalloc_check_object_size(c, 64) == PMALLOC_BOUNDS_BAD);
   memset(b, 7, 1000);
   OK(pfree(pool, b));
   OK(pfree(pool, NULL));
@@ -182,7 +182,7 @@ static void test_destroyed_pool(void) {
     CHECK(pmalloc_destroy_pool(stale[i]) == PMALLOC_ERR_DESTROYED);
     CHECK(!at[i] || pfree(stale[i], at[i]) == PMALLOC_ERR_DESTROYED);
     CHECK(!is_pmalloc_object(at[i]) && !pmalloc_is_protected(at[i]));
-    CHECK(!at[i] || pmalloc_check_object_size(at[i], 1) == PMALLOC_OBJECT_BAD);
+    CHECK(!at[i] || pmalloc_check_object_size(at[i], 1) == PMALLOC_BOUNDS_BAD);
   }
 }
 
@@ -260,22 +260,22 @@ static void test_questions(void) {
   CHECK(is_pmalloc_object(a) && is_pmalloc_object(a + 39) && !is_pmalloc_object(stack));
   CHECK(!is_pmalloc_object(heap) && !is_pmalloc_object(NULL));
   CHECK(!is_pmalloc_object((void *)UINTPTR_MAX));
-  CHECK(pmalloc_check_object_size(a, 40) == PMALLOC_OBJECT_GOOD);
-  CHECK(pmalloc_check_object_size(a, 0) == PMALLOC_OBJECT_GOOD);
-  CHECK(pmalloc_check_object_size(a + 39, 1) == PMALLOC_OBJECT_GOOD);
-  CHECK(pmalloc_check_object_size(a, 41) == PMALLOC_OBJECT_BAD);
-  CHECK(pmalloc_check_object_size(a + 39, 2) == PMALLOC_OBJECT_BAD);
-  CHECK(pmalloc_check_object_size(a + 40, 1) == PMALLOC_OBJECT_BAD);
-  CHECK(pmalloc_check_object_size(a, 56) == PMALLOC_OBJECT_BAD);
-  CHECK(pmalloc_check_object_size(a - 1, 2) == PMALLOC_OBJECT_BAD); /* from the guard page */
-  CHECK(pmalloc_check_object_size(b, huge(SIZE_MAX)) == PMALLOC_OBJECT_BAD);
-  CHECK(pmalloc_check_object_size(stack, sizeof stack) == PMALLOC_OBJECT_NONE);
-  CHECK(pmalloc_check_object_size(heap, 64) == PMALLOC_OBJECT_NONE);
-  CHECK(pmalloc_check_object_size(stack, huge(SIZE_MAX)) == PMALLOC_OBJECT_BAD);
+  CHECK(pmalloc_check_object_size(a, 40) == PMALLOC_BOUNDS_GOOD);
+  CHECK(pmalloc_check_object_size(a, 0) == PMALLOC_BOUNDS_GOOD);
+  CHECK(pmalloc_check_object_size(a + 39, 1) == PMALLOC_BOUNDS_GOOD);
+  CHECK(pmalloc_check_object_size(a, 41) == PMALLOC_BOUNDS_BAD);
+  CHECK(pmalloc_check_object_size(a + 39, 2) == PMALLOC_BOUNDS_BAD);
+  CHECK(pmalloc_check_object_size(a + 40, 1) == PMALLOC_BOUNDS_BAD);
+  CHECK(pmalloc_check_object_size(a, 56) == PMALLOC_BOUNDS_BAD);
+  CHECK(pmalloc_check_object_size(a - 1, 2) == PMALLOC_BOUNDS_BAD); /* from the guard page */
+  CHECK(pmalloc_check_object_size(b, huge(SIZE_MAX)) == PMALLOC_BOUNDS_BAD);
+  CHECK(pmalloc_check_object_size(stack, sizeof stack) == PMALLOC_BOUNDS_NOT_OURS);
+  CHECK(pmalloc_check_object_size(heap, 64) == PMALLOC_BOUNDS_NOT_OURS);
+  CHECK(pmalloc_check_object_size(stack, huge(SIZE_MAX)) == PMALLOC_BOUNDS_BAD);
   CHECK(strcmp(pmalloc_name_of(a), "questions") == 0);
   CHECK(strcmp(pmalloc_name_of(a - 1), "questions") == 0);
   OK(pmalloc_protect_pool(pool));
-  CHECK(pmalloc_check_object_size(a, 40) == PMALLOC_OBJECT_GOOD && is_pmalloc_object(a));
+  CHECK(pmalloc_check_object_size(a, 40) == PMALLOC_BOUNDS_GOOD && is_pmalloc_object(a));
   OK(pmalloc_destroy_pool(pool));
   free(heap);
 }

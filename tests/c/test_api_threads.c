@@ -26,7 +26,7 @@ static void *allocate(void *arg) {
   for (size_t i = 0; i < ROUNDS; i++) {
     size_t size = i % 50 + 1;
     char *at = pmalloc(pool, size);
-    if (!at || pmalloc_check_object_size(at, size) != PMALLOC_OBJECT_GOOD)
+    if (!at || pmalloc_check_object_size(at, size) != PMALLOC_BOUNDS_GOOD)
       return arg;
     memset(at, (int)i, size);
     if (i % 2 && pfree(pool, at) != PMALLOC_OK)

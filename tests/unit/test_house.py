@@ -20,6 +20,7 @@ STOREYS = [
     {"status", "bitmap", "blocks", "siphash"},
     {"pages"},
     {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "share"},
+    {"usercopy"},
     {"fault"},
     {"api"},
 ]
