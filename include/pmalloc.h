@@ -26,7 +26,8 @@
  *
  * fork(). A child inherits all pools as they are, protected ones protected; locks are taken around
  * fork(), so its copy is sound even if another thread was allocating. What it then does to its
- * pools the parent never sees.
+ * pools the parent never sees. One that is made of a memfd and open it shares with the parent: it
+ * may not allocate from it (PMALLOC_ERR_FORKED).
  *
  * Origin: the protectable memory allocator proposed for the Linux kernel (Igor Stoppa, 2017-2018),
  * whose names these functions bear.
@@ -106,6 +107,20 @@ PMALLOC_API unsigned pmalloc_version(void);
 /* A pool. What is in it is the library's business. */
 struct pmalloc_pool;
 
+/* What a pool's chunks are made of. What describes them is private memory always. */
+enum pmalloc_backing {
+  PMALLOC_PRIVATE = 0, /* anonymous memory of this process; a child of fork() gets copies */
+  PMALLOC_MEMFD = 1    /* one memfd a pool, mapped shared: can become immutable, and be handed to
+                          other processes. While the pool is open a child of fork() shares it for
+                          reading and writing, but may not allocate from it */
+};
+
+/* Bits of the options' flags. One that this library does not know of is refused. */
+enum pmalloc_option_flags {
+  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
+  PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
+};
+
 /* How to make a pool. Begin with PMALLOC_POOL_OPTIONS_INIT: it tells the library how long your
  * struct is, so that a program works with a library that is older or newer than its header. */
 struct pmalloc_pool_options {
@@ -113,8 +128,17 @@ struct pmalloc_pool_options {
   size_t chunk_size; /* bytes of each chunk, rounded up to pages; an allocation that is larger gets
                         a chunk of its own. 0: chunks grow with the pool, from 16 KiB to huge pages
                         of 2 MiB */
+  enum pmalloc_backing backing;
+  unsigned flags; /* of enum pmalloc_option_flags */
 };
-#define PMALLOC_POOL_OPTIONS_INIT {sizeof(struct pmalloc_pool_options), 0}
+#define PMALLOC_POOL_OPTIONS_INIT {sizeof(struct pmalloc_pool_options), 0, PMALLOC_PRIVATE, 0}
+
+/* How far a protected pool is from being written ever again. Each has what the one before has. */
+enum pmalloc_tier {
+  PMALLOC_PLAIN = 0,    /* its pages are read-only */
+  PMALLOC_SEALED = 1,   /* ... and its mappings can't be altered, moved or removed: it can't end */
+  PMALLOC_IMMUTABLE = 2 /* ... and its memfd can't be written by anybody, by any means */
+};
 
 /* Creates an empty pool. Maps no memory yet: that comes with the first allocation. Also installs
  * the handler that reports violations, on top of a SIGSEGV handler that is there; the handler
@@ -130,10 +154,18 @@ struct pmalloc_pool_options {
 PMALLOC_API PMALLOC_MUST_USE struct pmalloc_pool *
 pmalloc_create_pool(const char *name, const struct pmalloc_pool_options *options);
 
+/* The pool of those who want none of their own, made at the first call and named "global". It is
+ * everybody's: who protects it, does so for all, and from then on it refuses allocations. Once
+ * destroyed, it is made anew.
+ *
+ * Returns: the pool; NULL with errno as pmalloc_create_pool(). */
+PMALLOC_API PMALLOC_MUST_USE struct pmalloc_pool *pmalloc_global_pool(void);
+
 /* Makes room for allocations of `bytes` bytes together, so that they will not ask the kernel. An
  * allocation takes its size, rounded up to 16 bytes.
  *
- * Returns: PMALLOC_OK, PMALLOC_ERR_INVALID, _PROTECTED, _DESTROYED, _NOMEM or _SYSTEM.
+ * Returns: PMALLOC_OK, PMALLOC_ERR_INVALID, _PROTECTED, _DESTROYED, _FORKED, _NOMEM or
+ *   _SYSTEM.
  * Origin: pmalloc_prealloc() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool,
                                                                   size_t bytes);
@@ -150,6 +182,20 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_prealloc(struct pmalloc
  * Origin: pmalloc_protect_pool() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool);
 
+/* Protects the pool, and makes that irrevocable: for this process (PMALLOC_SEALED: mseal(2), Linux
+ * 6.10), or for everybody (PMALLOC_IMMUTABLE: the seals of its memfd, too). The pool must be open,
+ * and can't be destroyed afterwards.
+ *
+ * tier: PMALLOC_SEALED, or PMALLOC_IMMUTABLE for a pool that is made of a memfd.
+ * Returns: PMALLOC_OK; else the pool is open as before: PMALLOC_ERR_INVALID: no pool, no such tier,
+ *   or immutable without a memfd; _PROTECTED; _DESTROYED; _NOMEM; _SYSTEM; _UNSUPPORTED: this
+ * kernel or a sandbox has not what it takes; _BUSY: somebody may still write (pages pinned by
+ * io_uring, vmsplice or RDMA, or a child that was forked while the pool was open); _FORKED: this
+ * process did not make it. But for one: _HALF_SEALED: protected, and sealed in part; the same call
+ * goes on. */
+PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool,
+                                                                   enum pmalloc_tier tier);
+
 /* Ends the pool, open or protected: its memory goes back to the kernel. Its addresses stay
  * reserved and inaccessible for the life of the process, so a dangling use faults, and is reported
  * as use after destroy. Nothing counts who still uses the pool: the caller must know.
@@ -157,10 +203,10 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pma
  * A few hundred bytes stay behind, so that the handle is known for what it is: further calls with
  * it answer PMALLOC_ERR_DESTROYED (ESTALE).
  *
- * Returns: PMALLOC_OK; _INVALID; _DESTROYED: it was destroyed before; _NOMEM or _SYSTEM: the
- *   kernel refused. Then the pool is as before, or, where part of it was given back, counts as
- *   destroyed, and another call goes on with the rest.
- * Origin: pmalloc_destroy_pool() of the kernel series. */
+ * Returns: PMALLOC_OK; _INVALID; _DESTROYED: it was destroyed before; _SEALED: it is sealed and
+ *   stays for ever; _NOMEM or _SYSTEM: the kernel refused. Then the pool is as before, or, where
+ * part of it was given back, counts as destroyed, and another call goes on with the rest. Origin:
+ * pmalloc_destroy_pool() of the kernel series. */
 PMALLOC_API enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool);
 
 /* ---- allocations ---- */
@@ -170,7 +216,8 @@ PMALLOC_API enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool);
  *
  * size: in bytes; 0 counts as 1.
  * Returns: the address, good until pfree() or the end of the pool; NULL with errno EINVAL, EROFS
- *   (the pool is protected), ESTALE (it was destroyed), ENOMEM, or the kernel's own.
+ *   (the pool is protected), ESTALE (it was destroyed), EACCES (it is a parent's, of a memfd),
+ *   ENOMEM, or the kernel's own.
  * Origin: pmalloc() of the kernel series. */
 PMALLOC_API PMALLOC_GIVES(2) void *pmalloc(struct pmalloc_pool *pool, size_t size);
 

@@ -76,8 +76,19 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
   enum pmalloc_status status = read_options(&wanted, options);
   if (status == PMALLOC_OK)
     status = pmalloc_fault_install(NULL); /* guard pages are there to be hit before protect, too */
+  if (status == PMALLOC_OK) {
+    const struct pmalloc_options inner = {
+        .chunk_size = wanted.chunk_size, .backing = wanted.backing, .flags = wanted.flags};
+    status = pmalloc_pool_create_with(&pool, name, &inner);
+  }
+  return status == PMALLOC_OK ? pool : fail(status);
+}
+
+struct pmalloc_pool *pmalloc_global_pool(void) {
+  pmalloc_pool *pool = NULL;
+  enum pmalloc_status status = pmalloc_fault_install(NULL);
   if (status == PMALLOC_OK)
-    status = pmalloc_pool_create(&pool, name, wanted.chunk_size);
+    status = pmalloc_pool_global(&pool);
   return status == PMALLOC_OK ? pool : fail(status);
 }
 
@@ -85,11 +96,19 @@ enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool, size_t bytes) {
   return pmalloc_pool_is(pool) ? pmalloc_pool_prealloc(pool, bytes) : PMALLOC_ERR_INVALID;
 }
 
-enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool) {
+static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier) {
   if (!pmalloc_pool_is(pool))
     return PMALLOC_ERR_INVALID;
   enum pmalloc_status status = pmalloc_fault_install(NULL);
-  return status == PMALLOC_OK ? pmalloc_pool_protect(pool) : status;
+  return status == PMALLOC_OK ? pmalloc_pool_protect_as(pool, tier) : status;
+}
+
+enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool) {
+  return protect_as(pool, PMALLOC_PLAIN);
+}
+
+enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool, enum pmalloc_tier tier) {
+  return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : protect_as(pool, tier);
 }
 
 enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool) {
@@ -112,10 +131,11 @@ static void *take(struct pmalloc_pool *pool, size_t size, size_t alignment) {
 }
 
 static void *take_array(struct pmalloc_pool *pool, size_t n, size_t size) {
-  size_t bytes;
-  if (__builtin_mul_overflow(n, size, &bytes))
-    bytes = SIZE_MAX; /* no pool has that much: ENOMEM */
-  return take(pool, bytes, PMALLOC_GRANULE);
+  void *taken = NULL;
+  enum pmalloc_status status = PMALLOC_ERR_INVALID;
+  if (pmalloc_pool_is(pool))
+    status = pmalloc_pool_array(pool, n, size, &taken);
+  return status == PMALLOC_OK ? taken : fail(status);
 }
 
 void *pmalloc(struct pmalloc_pool *pool, size_t size) { return take(pool, size, PMALLOC_GRANULE); }

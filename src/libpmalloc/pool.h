@@ -37,21 +37,6 @@ typedef struct pmalloc_pool pmalloc_pool;
 
 enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
 
-/* What a pool's chunks are made of. Its metadata is private memory always. */
-enum pmalloc_backing {
-  PMALLOC_PRIVATE, /* anonymous memory of this process; a child of fork() gets copies */
-  PMALLOC_MEMFD    /* one memfd a pool, mapped shared: can become immutable, and be handed to other
-                      processes. While the pool is open a child of fork() shares it for reading and
-                      writing, but may not allocate from it */
-};
-
-/* How far a protected pool is from being written ever again. Each has what the one before has. */
-enum pmalloc_tier {
-  PMALLOC_PLAIN,    /* its pages are read-only */
-  PMALLOC_SEALED,   /* ... and its mappings can't be altered, moved or removed: it can't end */
-  PMALLOC_IMMUTABLE /* ... and its memfd can't be written by anybody, by any means */
-};
-
 struct pmalloc_stats {
   enum pmalloc_state state;
   enum pmalloc_tier tier;
@@ -63,11 +48,6 @@ struct pmalloc_stats {
   size_t objects;        /* marked starts in object regions */
   size_t cold_bytes;     /* resident bytes of cold metadata mappings */
   size_t hot_bytes;      /* resident bytes of hot metadata */
-};
-
-enum pmalloc_option_flags {
-  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
-  PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
 };
 
 /* How to make a pool. All zero: as pmalloc_pool_create() makes it. */

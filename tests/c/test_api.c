@@ -38,7 +38,7 @@ static int zero(const char *at, size_t n) {
 
 static void test_version_and_texts(void) {
   CHECK(pmalloc_version() == PMALLOC_VERSION);
-  for (int i = PMALLOC_OK; i <= PMALLOC_ERR_DOUBLE_FREE; i++) {
+  for (int i = PMALLOC_OK; i <= PMALLOC_ERR_FORMAT; i++) {
     CHECK(strlen(pmalloc_strerror((enum pmalloc_status)i)) > 5);
     CHECK(strcmp(pmalloc_strerror((enum pmalloc_status)i), "an unknown status") != 0);
   }
@@ -88,6 +88,13 @@ static void test_options(void) {
 
   options.chunk_size = SIZE_MAX;
   FAILS(pmalloc_create_pool("too large", &options), EINVAL);
+
+  options.chunk_size = 0;
+  options.backing = (enum pmalloc_backing)7;
+  FAILS(pmalloc_create_pool("of nothing", &options), EINVAL);
+  options.backing = PMALLOC_PRIVATE;
+  options.flags = 1U << 31;
+  FAILS(pmalloc_create_pool("unknown flag", &options), EINVAL);
 
   struct { /* of a header that is newer than the library */
     struct pmalloc_pool_options known;
@@ -184,6 +191,64 @@ static void test_destroyed_pool(void) {
     CHECK(!is_pmalloc_object(at[i]) && !pmalloc_is_protected(at[i]));
     CHECK(!at[i] || pmalloc_check_object_size(at[i], 1) == PMALLOC_BOUNDS_BAD);
   }
+}
+
+static void write_it(void *at) { memset(at, 1, 1); }
+
+static void test_seal(void) {
+  struct pmalloc_pool *pool = make("sealed");
+  char *at = pstrdup(pool, "text");
+  CHECK(pmalloc_seal_pool(pool, PMALLOC_PLAIN) == PMALLOC_ERR_INVALID);
+  CHECK(pmalloc_seal_pool(pool, (enum pmalloc_tier)9) == PMALLOC_ERR_INVALID);
+  CHECK(pmalloc_seal_pool(pool, PMALLOC_IMMUTABLE) == PMALLOC_ERR_INVALID); /* not of a memfd */
+  CHECK(pmalloc_seal_pool(NULL, PMALLOC_SEALED) == PMALLOC_ERR_INVALID);
+  *at = 'T'; /* open still */
+  enum pmalloc_status status = pmalloc_seal_pool(pool, PMALLOC_SEALED);
+  if (status == PMALLOC_ERR_UNSUPPORTED) {
+    *at = 't';
+    OK(pmalloc_protect_pool(pool));
+    OK(pmalloc_destroy_pool(pool));
+    return;
+  }
+  OK(status);
+  CHECK(strcmp(at, "Text") == 0 && dies(write_it, at) == SIGSEGV);
+  every_call_fails(pool, PMALLOC_ERR_PROTECTED, EROFS);
+  CHECK(pmalloc_seal_pool(pool, PMALLOC_SEALED) == PMALLOC_ERR_PROTECTED);
+  CHECK(pmalloc_destroy_pool(pool) == PMALLOC_ERR_SEALED);
+  CHECK(is_pmalloc_object(at) && pmalloc_is_protected(at));
+}
+
+static void allocate_from(void *pool) {
+  FAILS(pmalloc(pool, 8), EACCES);
+  CHECK(pmalloc_prealloc(pool, 8) == PMALLOC_ERR_FORKED);
+}
+
+static void test_immutable(void) {
+  struct pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+  options.backing = PMALLOC_MEMFD;
+  struct pmalloc_pool *pool = pmalloc_create_pool("immutable", &options);
+  char *at = pstrdup(pool, "text");
+  CHECK(at != NULL && dies(allocate_from, pool) == 0);
+  enum pmalloc_status status = pmalloc_seal_pool(pool, PMALLOC_IMMUTABLE);
+  if (status == PMALLOC_ERR_UNSUPPORTED)
+    return;
+  OK(status);
+  CHECK(strcmp(at, "text") == 0 && dies(write_it, at) == SIGSEGV);
+  CHECK(pmalloc_destroy_pool(pool) == PMALLOC_ERR_SEALED);
+}
+
+static void test_global(void) {
+  struct pmalloc_pool *pool = pmalloc_global_pool();
+  char *at = pmalloc(pool, 8);
+  CHECK(at != NULL && pool == pmalloc_global_pool());
+  CHECK(strcmp(pmalloc_name_of(at), "global") == 0);
+  OK(pmalloc_protect_pool(pool));
+  FAILS(pmalloc(pmalloc_global_pool(), 8), EROFS);
+  OK(pmalloc_destroy_pool(pool));
+  struct pmalloc_pool *anew = pmalloc_global_pool();
+  CHECK(anew != pool && pmalloc(anew, 8) != NULL);
+  FAILS(pmalloc(pool, 8), ESTALE);
+  OK(pmalloc_destroy_pool(anew));
 }
 
 static void test_free(void) {
@@ -304,6 +369,9 @@ int main(void) {
   test_no_pool();
   test_protected_pool();
   test_destroyed_pool();
+  test_seal();
+  test_immutable();
+  test_global();
   test_free();
   test_sizes();
   test_out_of_memory();
