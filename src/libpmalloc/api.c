@@ -15,7 +15,7 @@
  *
  * What it costs: calls into the library go through a table of addresses that is filled in when the
  * library is loaded, and read-only then (-z relro -z now). Measured against a static library:
- * pmalloc(64) takes 30.2 ns either way, is_pmalloc_object() 8.2 instead of 7.1 ns.
+ * pmalloc(64) takes 13.0 instead of 12.4 ns, is_pmalloc_object() 8.1 instead of 6.9 ns.
  *
  * What is exported is listed in public.symbols and, for _core alone, under a version of its own
  * that no other release has (pmalloc.map.in).
