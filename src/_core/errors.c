@@ -103,7 +103,7 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
                  verb, pool_name);
     break;
   default:
-    PyErr_Format(PyExc_OSError, "cannot %s pool '%s': %s", verb, pool_name, strerror(errno));
+    raise_os_error("cannot %s pool '%s': %s", verb, pool_name, strerror(errno));
   }
   return NULL;
 }
