@@ -15,10 +15,37 @@ static PyObject *thaw(PyObject *module, PyObject *obj) {
   return pm_thaw(obj);
 }
 
+/* An array, a memoryview: the memory they show counts. NumPy shows dates to nobody, but an array
+ * of them has a base. */
+static int find_shown(PyObject *obj, struct pmalloc_where *where) {
+  Py_buffer view;
+  /* Those that own their bytes own ordinary ones. */
+  if (!PyObject_CheckBuffer(obj) || PyBytes_Check(obj) || PyByteArray_Check(obj) ||
+      Py_IS_TYPE(obj, &PmAllocation_Type))
+    return 0;
+  if (PyObject_GetBuffer(obj, &view, PyBUF_FULL_RO) == 0) {
+    int found = pmalloc_registry_find((uintptr_t)view.buf, where) && where->place == PMALLOC_DATA;
+    PyBuffer_Release(&view);
+    return found;
+  }
+  PyErr_Clear();
+  PyObject *base = PyObject_GetAttrString(obj, "base");
+  int found = base != NULL && base != obj && Py_EnterRecursiveCall("") == 0;
+  if (found) {
+    found = find_shown(base, where);
+    Py_LeaveRecursiveCall();
+  }
+  PyErr_Clear();
+  Py_XDECREF(base);
+  return found;
+}
+
 static int find(PyObject *obj, struct pmalloc_where *where) {
   uintptr_t at = Py_IS_TYPE(obj, &PmAllocation_Type) ? (uintptr_t)((pm_allocation *)obj)->address
                                                      : (uintptr_t)obj;
-  return pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA;
+  if (pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA)
+    return 1;
+  return find_shown(obj, where);
 }
 
 static PyObject *is_protected(PyObject *module, PyObject *obj) {
@@ -92,6 +119,7 @@ static int exec(PyObject *module) {
     return -1;
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
+      PyModule_AddType(module, &PmArrayData_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0)

@@ -138,6 +138,23 @@ static PyObject *alloc(PyObject *op, PyObject *const *args, Py_ssize_t count, Py
   return allocation;
 }
 
+/* The same, as the base of an array. */
+static PyObject *array_memory(PyObject *op, PyObject *arg) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t size;
+  void *address;
+  if (as_ssize(arg, &size) < 0)
+    return NULL;
+  enum pmalloc_status status =
+      size < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_alloc(self->pool, (size_t)size, 64, &address);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "allocate from", name_of(self));
+  PyObject *data = pm_array_data_new(self, address, size);
+  if (data == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return data;
+}
+
 static PyObject *free_(PyObject *op, PyObject *arg) {
   pm_pool *self = (pm_pool *)op;
   if (!Py_IS_TYPE(arg, &PmAllocation_Type))
@@ -233,6 +250,11 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
                         "release them first",
                         self->name, self->views);
+  if (self->arrays > 0)
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
+                        "drop them, and views of them, first",
+                        self->name, self->arrays);
   struct pmalloc_stats stats;
   pmalloc_pool_stats(self->pool, &stats);
   if (stats.objects > 0 && !force)
@@ -291,6 +313,10 @@ static PyObject *get_state(PyObject *op, void *unused) {
   const pm_pool *self = (pm_pool *)op;
   return PyUnicode_FromString(state_name(pm_pool_state(self), pmalloc_pool_tier(self->pool)));
 }
+static PyObject *get_arrays(PyObject *op, void *unused) {
+  (void)unused;
+  return PyLong_FromSsize_t(((pm_pool *)op)->arrays);
+}
 static PyObject *get_id(PyObject *op, void *unused) {
   (void)unused;
   return PyLong_FromSize_t(pmalloc_pool_id(((pm_pool *)op)->pool));
@@ -308,6 +334,8 @@ static PyObject *repr(PyObject *op) {
 static PyMethodDef methods[] = {
     {"alloc", KEYWORDS(alloc), METH_FASTCALL | METH_KEYWORDS,
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"_array_memory", array_memory, METH_O,
+     "_array_memory($self, size, /)\n--\n\nZeroed bytes for an array, 64-byte aligned."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"prealloc", prealloc, METH_O,
@@ -328,6 +356,7 @@ static PyGetSetDef getset[] = {
     {"root", get_root, NULL,
      "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
     {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
+    {"_arrays", get_arrays, NULL, "How many arrays have data in the pool (int).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyTypeObject PmPool_Type = {

@@ -63,6 +63,15 @@ class Allocation:
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
 
+@final
+class ArrayData:
+    """The memory of a NumPy array in a pool. Pool.ndarray() makes it."""
+
+    @property
+    def pool(self) -> _PythonPool:
+        """The pool it belongs to."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
 # Calling a frozen type gives what calling the plain one would: a type checker cannot say that.
 
 @final
@@ -96,6 +105,9 @@ class Pool:
         """The object of the last freeze(), read from protected metadata; None without."""
     @property
     def _id(self) -> int: ...
+    @property
+    def _arrays(self) -> int: ...
+    def _array_memory(self, size: int, /) -> ArrayData: ...
     def alloc(self, size: int, *, align: int = 16) -> Allocation:
         """Hands out `size` zeroed bytes at a multiple of `align`, a power of two up to a page.
 
@@ -133,9 +145,7 @@ class Pool:
     def freeze(self, obj: set[_T], /) -> FrozenSet[_T]: ...
     @overload
     def freeze(self, obj: _T, /) -> _T: ...
-    def protect(
-        self, revoke: bool = False, *, seal: bool = False, immutable: bool = False
-    ) -> None:
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
     def destroy(self, force: bool = False) -> None:
         """Ends the pool; see pmalloc.Pool.destroy."""

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
 from . import _core, _handler
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from . import _numpy
 
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
@@ -51,9 +57,7 @@ class Pool(_core.Pool):
         _handler.install()  # guard pages are there to be hit before protect() too
         _live[name] = self
 
-    def protect(
-        self, revoke: bool = False, *, seal: bool = False, immutable: bool = False
-    ) -> None:
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool's memory, and what describes it, read-only. For good.
 
         All or nothing: where the kernel refuses any part of it, the pool is open as before.
@@ -67,7 +71,7 @@ class Pool(_core.Pool):
                 `/proc/self/mem` and other processes included. Needs backing="memfd".
 
         Raises:
-            BufferError: writable views are alive, and `revoke` is false.
+            BufferError: writable views are alive, and `revoke` is false. Arrays need no revoke.
             ValueError: `immutable`, and the pool's memory is private.
             ProtectedError: the pool is protected already.
             DestroyedError: the pool was destroyed.
@@ -81,7 +85,67 @@ class Pool(_core.Pool):
         """
         if self.state == "open":
             _handler.install()
-        super().protect(revoke, seal=seal, immutable=immutable)
+        made = self.__dict__.get("_made")
+        if made is None or not self._arrays or self.state != "open":
+            super().protect(revoke, seal=seal, immutable=immutable)
+            return
+        from . import _numpy
+
+        views = _numpy.make_readonly(self, made, revoke)
+        try:
+            super().protect(revoke, seal=seal, immutable=immutable)
+        except BaseException:
+            _numpy.make_writeable(views)
+            raise
+
+    def ndarray(
+        self,
+        shape: SupportsIndex | Sequence[SupportsIndex],
+        dtype: npt.DTypeLike = float,
+        *,
+        order: Literal["C", "F"] = "C",
+    ) -> npt.NDArray[Any]:
+        """A NumPy array of zeroes whose data lies in the pool, at a multiple of 64 bytes.
+
+        protect() makes it non-writeable, and the views of it that can be found: those that a
+        variable, a container or an attribute refers to. When the last of them is dropped while
+        the pool is open, the memory can be used again.
+
+        Args:
+            shape: the dimensions, or one.
+            dtype: of fixed size, without Python objects in it.
+            order: which index varies fastest: "C" the last, "F" the first.
+
+        Raises:
+            ImportError: there is no NumPy.
+            TypeError: a dtype that is none, or holds Python objects.
+            ValueError: dimensions no array can have.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`.
+
+        Idea: ``flags.writeable``, NumPy's own lock, with one that holds.
+        """
+        from . import _numpy
+
+        return _numpy.ndarray(self, self._known_arrays(), shape, dtype, order)
+
+    def copy_array(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
+        """A copy of a NumPy array, of the same dtype, shape and order, with its data in the pool.
+
+        Args:
+            array: a plain ndarray, or a memmap; not of Python objects.
+
+        Raises:
+            ImportError, TypeError, ProtectedError, DestroyedError, MemoryError: as `ndarray`.
+        """
+        from . import _numpy
+
+        return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def _known_arrays(self) -> _numpy.Arrays:
+        from . import _numpy
+
+        made: _numpy.Arrays = self.__dict__.setdefault("_made", _numpy.Arrays())
+        return made
 
     def destroy(self, force: bool = False) -> None:
         """Ends the pool: memory goes back, its address range stays reserved.
@@ -94,7 +158,7 @@ class Pool(_core.Pool):
                 awaits its collection is one too: call `gc.collect()` first.
 
         Raises:
-            BufferError: views of its allocations are alive.
+            BufferError: views of its allocations, or arrays whose data lies in it, are alive.
             PmallocError: frozen objects live in it, and `force` is false.
             SealedError: the pool is sealed; it stays for the life of the process.
             DestroyedError: it was destroyed before.
