@@ -25,6 +25,8 @@
 #include <string.h>
 
 #include "pool_internal.h"
+#include "redzone.h"
+#include "secret.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
@@ -77,7 +79,7 @@ static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, a
 /* ---- create ---- */
 
 /* The flags that this library knows. */
-#define KNOWN_FLAGS 0U
+#define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
 
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
                                              const struct pmalloc_options *options) {
@@ -101,6 +103,13 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
   pool->flags = options->flags;
   memcpy(pool->name, name, length + 1);
   pools_lock();
+  enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
+  if (status != PMALLOC_OK) {
+    pools_unlock();
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+    return status;
+  }
   pool->id = ++last_id;
   pool->older = newest;
   if (newest)
@@ -153,9 +162,14 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
 /* The first mapping decides: while none was given back, a failure leaves the
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
-enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
+static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   enum pmalloc_status status = PMALLOC_OK;
   pthread_mutex_lock(&pool->lock);
+  if (!damaged && pool->state != PMALLOC_DESTROYED_STATE && pool->tier == PMALLOC_PLAIN &&
+      (status = redzone_check_all(pool)) != PMALLOC_OK) {
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+  }
   if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
     status = PMALLOC_ERR_DESTROYED;
   } else if (pool->tier != PMALLOC_PLAIN || pool->half != PMALLOC_PLAIN) {
@@ -181,6 +195,10 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
+
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) { return destroy(pool, 0); }
+
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool) { return destroy(pool, 1); }
 
 void pmalloc_pool_forget(pmalloc_pool *pool) {
   pools_lock();

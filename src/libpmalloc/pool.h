@@ -79,6 +79,22 @@ struct pmalloc_options {
   unsigned flags; /* enum pmalloc_option_flags */
 };
 
+/* What was found to be damaged. */
+struct pmalloc_corruption {
+  const char *what; /* one clause; NULL: nothing was found yet */
+  void *allocation; /* around which a redzone was hit; else NULL */
+  size_t size;      /* of the allocation, as asked for */
+  ptrdiff_t offset; /* of the first byte that is wrong, from its start; below 0: in front */
+};
+
+/* The damage that the latest PMALLOC_ERR_CORRUPT of this pool was about. 1, or 0 where there was
+ * none. */
+int pmalloc_pool_corruption(pmalloc_pool *pool, struct pmalloc_corruption *out);
+
+/* Looks at all redzones of the pool, as pmalloc_pool_protect() does. PMALLOC_OK also where it has
+ * none. */
+enum pmalloc_status pmalloc_pool_check(pmalloc_pool *pool);
+
 /* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
  * flag that no pool can have. Options may be NULL: all zero. */
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
@@ -151,6 +167,8 @@ enum pmalloc_status pmalloc_pool_fileno(pmalloc_pool *pool, int *fd);
  * and inaccessible and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays
  * valid (state DESTROYED) until pmalloc_pool_forget(). */
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
+/* The same, without looking at redzones: the way out where they were hit. */
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
 

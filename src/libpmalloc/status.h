@@ -25,6 +25,8 @@ enum pmalloc_status {
   PMALLOC_ERR_HALF_SEALED, /* protected and sealed in part: ask again; see errno */
   PMALLOC_ERR_FORKED,      /* the pool was open at fork(): only its maker may fill it */
   PMALLOC_ERR_MUTABLE,     /* a file that may still change: its seals do not forbid it */
+  PMALLOC_ERR_CORRUPT,     /* a redzone or a link is not as pmalloc wrote it; see
+                              pmalloc_pool_corruption() */
   PMALLOC_ERR_FORMAT       /* a file that no pool was shared by, or that is damaged */
 };
 

@@ -416,7 +416,7 @@ READS: dict[str, Callable[..., Any]] = {
     "item": lambda m, i, r, d, w, b: (m[1, 2], i[3], m.item(3), i[-1]),
     "row": lambda m, i, r, d, w, b: m[2],
     "slice": lambda m, i, r, d, w, b: m[1:4, ::2],
-    "fancy index": lambda m, i, r, d, w, b: (m[[0, 2]], i[i[1:4]]),
+    "fancy index": lambda m, i, r, d, w, b: (m[[0, 2]], i[i[1:4] % 8]),
     "mask": lambda m, i, r, d, w, b: i[b],
     "take": lambda m, i, r, d, w, b: m.take([1, 2], axis=1),
     "iterate": lambda m, i, r, d, w, b: [x for row in m for x in row],
@@ -461,7 +461,7 @@ READS: dict[str, Callable[..., Any]] = {
     "bincount": lambda m, i, r, d, w, b: np.bincount(i),
     "repr": lambda m, i, r, d, w, b: (str(i[:3]), repr(b[:2])),
     "save": lambda m, i, r, d, w, b: saved(i),
-    "pickle": lambda m, i, r, d, w, b: pickle.dumps(m, 5),
+    "pickle": lambda m, i, r, d, w, b: pickle.loads(pickle.dumps(m, 5)),
     "attributes": lambda m, i, r, d, w, b: (m.shape, m.strides, i.dtype, m.nbytes, r.ndim),
     "membership": lambda m, i, r, d, w, b: (8 in i, np.isin(i, [1, 2]), len(m)),
 }
