@@ -9,6 +9,7 @@
 #include "object_size.h"
 #include "pool_type.h"
 #include "selftest.h"
+#include "shared_type.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
   (void)module;
@@ -112,14 +113,29 @@ static PyMethodDef methods[] = {
      "check_object_size($module, obj, size=None, /)\n--\n\nWhether bytes are one thing of a pool."},
     {"install_handler", install_handler, METH_O,
      "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
+    {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
+     "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};
 
+/* python -E and -I: no variable of the environment counts. */
+static int heed_flags(void) {
+  PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+  PyObject *ignore = flags == NULL ? NULL : PyObject_GetAttrString(flags, "ignore_environment");
+  int ignored = ignore == NULL ? -1 : PyObject_IsTrue(ignore);
+  Py_XDECREF(ignore);
+  if (ignored > 0)
+    pmalloc_ignore_environment();
+  return ignored < 0 ? -1 : 0;
+}
+
 static int exec(PyObject *module) {
-  if (pm_layout_check() < 0 || pm_errors_init(module) < 0 || pm_frozen_types_ready() < 0)
+  if (heed_flags() < 0 || pm_layout_check() < 0 || pm_errors_init(module) < 0 ||
+      pm_frozen_types_ready() < 0)
     return -1;
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
       PyModule_AddType(module, &PmArrayData_Type) < 0 ||
+      PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0)

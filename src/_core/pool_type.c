@@ -17,13 +17,20 @@ enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_stat
 
 static const char *const backing_names[] = {"private", "memfd"};
 
+/* Raises what the pool answered. */
+static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *verb) {
+  return status == PMALLOC_ERR_CORRUPT ? pm_raise_corrupt(self->pool, verb)
+                                       : pm_raise_status(status, verb, name_of(self));
+}
+
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name", "chunk_size", "backing", NULL};
+  static char *keywords[] = {"name", "chunk_size", "backing", "redzones", "hardened", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
   const char *backing = "private";
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$ns:Pool", keywords, &name, &chunk_size,
-                                   &backing))
+  int redzones = 0, hardened = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nspp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -36,6 +43,7 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     return PyErr_Format(PyExc_ValueError, "chunk_size of pool '%U' is negative: %zd", name,
                         chunk_size);
   struct pmalloc_options options = {.chunk_size = (size_t)chunk_size};
+  options.flags = (redzones ? PMALLOC_REDZONES : 0U) | (hardened ? PMALLOC_HARDENED : 0U);
   if (strcmp(backing, backing_names[PMALLOC_MEMFD]) == 0)
     options.backing = PMALLOC_MEMFD;
   else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
@@ -131,7 +139,7 @@ static PyObject *alloc(PyObject *op, PyObject *const *args, Py_ssize_t count, Py
   enum pmalloc_status status =
       pmalloc_pool_alloc(self->pool, (size_t)size, (size_t)align, &address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "allocate from", name_of(self));
+    return refuse(self, status, "allocate from");
   PyObject *allocation = pm_allocation_new(self, address, size);
   if (allocation == NULL)
     (void)pmalloc_pool_free(self->pool, address);
@@ -148,11 +156,50 @@ static PyObject *array_memory(PyObject *op, PyObject *arg) {
   enum pmalloc_status status =
       size < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_alloc(self->pool, (size_t)size, 64, &address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "allocate from", name_of(self));
+    return refuse(self, status, "allocate from");
   PyObject *data = pm_array_data_new(self, address, size);
   if (data == NULL)
     (void)pmalloc_pool_free(self->pool, address);
   return data;
+}
+
+/* The copy and the array; both are an alloc() and a check before it. */
+static PyObject *copy(PyObject *op, PyObject *source) {
+  pm_pool *self = (pm_pool *)op;
+  Py_buffer from;
+  void *address;
+  if (PyObject_GetBuffer(source, &from, PyBUF_FULL_RO) < 0)
+    return NULL;
+  PyObject *allocation = NULL;
+  enum pmalloc_status status = pmalloc_pool_alloc(self->pool, (size_t)from.len, 0, &address);
+  if (status != PMALLOC_OK)
+    refuse(self, status, "copy into");
+  else if (PyBuffer_ToContiguous(address, &from, from.len, 'C') < 0 ||
+           (allocation = pm_allocation_new(self, address, from.len)) == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  PyBuffer_Release(&from);
+  return allocation;
+}
+
+static PyObject *array(PyObject *op, PyObject *args) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t n, itemsize;
+  if (!PyArg_ParseTuple(args, "nn:array", &n, &itemsize))
+    return NULL;
+  if (n < 0 || itemsize < 1)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot allocate from pool '%U': an array has 0 or more items of 1 byte or "
+                        "more, not %zd of %zd",
+                        self->name, n, itemsize);
+  void *address;
+  enum pmalloc_status status =
+      pmalloc_pool_array(self->pool, (size_t)n, (size_t)itemsize, &address);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "allocate from");
+  PyObject *allocation = pm_allocation_new(self, address, n * itemsize);
+  if (allocation == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return allocation;
 }
 
 static PyObject *free_(PyObject *op, PyObject *arg) {
@@ -175,8 +222,17 @@ static PyObject *free_(PyObject *op, PyObject *arg) {
                         self->name, allocation->views);
   enum pmalloc_status status = pmalloc_pool_free(self->pool, allocation->address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "free from", name_of(self));
+    return refuse(self, status, "free from");
   allocation->freed = 1;
+  Py_RETURN_NONE;
+}
+
+static PyObject *check(PyObject *op, PyObject *unused) {
+  (void)unused;
+  pm_pool *self = (pm_pool *)op;
+  enum pmalloc_status status = pmalloc_pool_check(self->pool);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "vouch for");
   Py_RETURN_NONE;
 }
 
@@ -188,7 +244,7 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
   enum pmalloc_status status =
       bytes < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "preallocate in", name_of(self));
+    return refuse(self, status, "preallocate in");
   Py_RETURN_NONE;
 }
 
@@ -202,7 +258,7 @@ static PyObject *freeze(PyObject *op, PyObject *obj) {
     return NULL;
   enum pmalloc_status status = pmalloc_pool_set_root(self->pool, frozen);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "set the root of", name_of(self));
+    return refuse(self, status, "set the root of");
   return Py_NewRef(frozen);
 }
 
@@ -231,8 +287,23 @@ static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
   enum pmalloc_tier tier = immutable ? PMALLOC_IMMUTABLE : seal ? PMALLOC_SEALED : PMALLOC_PLAIN;
   enum pmalloc_status status = pmalloc_pool_protect_as(self->pool, tier);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, protect_verbs[tier], name_of(self));
+    return refuse(self, status, protect_verbs[tier]);
   Py_RETURN_NONE;
+}
+
+static PyObject *fileno_(PyObject *op, PyObject *unused) {
+  const pm_pool *self = (pm_pool *)op;
+  int fd;
+  (void)unused;
+  enum pmalloc_status status = pmalloc_pool_fileno(self->pool, &fd);
+  if (status == PMALLOC_ERR_INVALID)
+    return PyErr_Format(PmError,
+                        "cannot share pool '%U': it is not immutable; create it with "
+                        "backing='memfd' and call protect(immutable=True)",
+                        self->name);
+  if (status != PMALLOC_OK)
+    return PyErr_SetFromErrno(PyExc_OSError);
+  return PyLong_FromLong(fd);
 }
 
 static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
@@ -262,9 +333,10 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
                         "counts who still uses them; if surely nobody does, pass force=True",
                         self->name, stats.objects);
-  enum pmalloc_status status = pmalloc_pool_destroy(self->pool);
+  enum pmalloc_status status =
+      force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "destroy", name_of(self));
+    return refuse(self, status, "destroy");
   return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
                                                                                : Py_NewRef(Py_None);
 }
@@ -336,8 +408,13 @@ static PyMethodDef methods[] = {
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
     {"_array_memory", array_memory, METH_O,
      "_array_memory($self, size, /)\n--\n\nZeroed bytes for an array, 64-byte aligned."},
+    {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
+    {"array", array, METH_VARARGS,
+     "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
+    {"check", check, METH_NOARGS,
+     "check($self, /)\n--\n\nLooks whether redzones, and links where it is hardened, are intact."},
     {"prealloc", prealloc, METH_O,
      "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
     {"freeze", freeze, METH_O,
@@ -345,6 +422,8 @@ static PyMethodDef methods[] = {
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},
+    {"fileno", fileno_, METH_NOARGS,
+     "fileno($self, /)\n--\n\nThe descriptor of an immutable pool's memory, to be sent."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
      "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
     {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},

@@ -37,6 +37,12 @@ static uintptr_t last_id;
 void pools_lock(void) { pthread_mutex_lock(&list_lock); }
 void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
 pmalloc_pool *pools_newest(void) { return newest; }
+uintptr_t pools_new_id(void) {
+  pools_lock();
+  uintptr_t id = ++last_id;
+  pools_unlock();
+  return id;
+}
 
 void pool_lock_first(pmalloc_pool *pool) {
   pools_lock();
@@ -74,9 +80,23 @@ static void after_fork_child(void) {
   pthread_mutex_init(&list_lock, NULL);
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
-
 /* ---- create ---- */
+
+static unsigned flags_of_environment;
+static int environment_ignored;
+
+void pmalloc_ignore_environment(void) { environment_ignored = 1; }
+
+static void read_environment(void) {
+  const char *hardened = environment_ignored ? NULL : secure_getenv("PMALLOC_HARDENED");
+  if (hardened && *hardened && strcmp(hardened, "0") != 0)
+    flags_of_environment = PMALLOC_HARDENED;
+}
+
+static void first_time(void) {
+  read_environment();
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
 
 /* The flags that this library knows. */
 #define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
@@ -93,14 +113,14 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
       rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
       options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, watch_forks);
+  pthread_once(&once, first_time);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
   pool->backing = options->backing;
-  pool->flags = options->flags;
+  pool->flags = options->flags | flags_of_environment;
   memcpy(pool->name, name, length + 1);
   pools_lock();
   enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;

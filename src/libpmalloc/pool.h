@@ -79,6 +79,10 @@ struct pmalloc_options {
   unsigned flags; /* enum pmalloc_option_flags */
 };
 
+/* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
+ * set-uid program. After this call, which comes before the first pool, it is ignored. */
+void pmalloc_ignore_environment(void);
+
 /* What was found to be damaged. */
 struct pmalloc_corruption {
   const char *what; /* one clause; NULL: nothing was found yet */
@@ -109,6 +113,18 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes);
 /* Hands out `size` zeroed bytes (0 counts as 1) at a multiple of `align` (power of two, up to
  * a page; 0: 16). */
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out);
+
+/* Other forms of the same; all memory is zeroed where nothing is copied into it. The array form
+ * answers PMALLOC_ERR_NOMEM where n times size overflows. */
+enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size, void **out);
+enum pmalloc_status pmalloc_pool_copy(pmalloc_pool *pool, const void *from, size_t size,
+                                      void **out);
+enum pmalloc_status pmalloc_pool_strdup(pmalloc_pool *pool, const char *text, char **out);
+
+/* The pool of those who want none of their own, made at the first call, named "global". It is
+ * protected once, like any other: from then on it refuses allocations. Destroyed, it is made anew;
+ * it must not be forgotten. */
+enum pmalloc_status pmalloc_pool_global(pmalloc_pool **out);
 
 /* Takes an allocation back before protect: its bytes are zeroed and used again.
  * After protect it only drops out of the accounting. */

@@ -117,6 +117,9 @@ void pools_lock(void);
 void pools_unlock(void);
 pmalloc_pool *pools_newest(void);
 
+/* A number no pool of this process has or will have. Takes that lock. */
+uintptr_t pools_new_id(void);
+
 /* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
                               struct cold_chunk **out);

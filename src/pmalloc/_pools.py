@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
@@ -17,6 +19,15 @@ if TYPE_CHECKING:
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
 _live: dict[str, Pool] = {}
+
+
+_global: Pool | None = None
+_global_lock = threading.Lock()
+os.register_at_fork(
+    before=_global_lock.acquire,
+    after_in_parent=_global_lock.release,
+    after_in_child=_global_lock.release,
+)
 
 
 class Pool(_core.Pool):
@@ -37,6 +48,12 @@ class Pool(_core.Pool):
             anonymous file a pool: it can become immutable, and be handed to other processes.
             While such a pool is open, a forked child shares it: what either writes, both see,
             and only the process that made it may allocate from it or free.
+        redzones: 16 bytes or more of a secret pattern on both sides of every allocation. They
+            are looked at by `free`, `protect`, `destroy` and `check`: who wrote over an end while
+            the pool was open is found out.
+        hardened: redzones, and every link of the metadata that lies in writable memory is checked
+            before it is followed. For all pools of a process: PMALLOC_HARDENED=1 in the
+            environment (not under ``python -E`` or ``-I``, nor set-uid).
 
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
@@ -47,9 +64,15 @@ class Pool(_core.Pool):
     """
 
     def __init__(
-        self, name: str, *, chunk_size: int = 0, backing: Literal["private", "memfd"] = "private"
+        self,
+        name: str,
+        *,
+        chunk_size: int = 0,
+        backing: Literal["private", "memfd"] = "private",
+        redzones: bool = False,
+        hardened: bool = False,
     ) -> None:
-        del chunk_size, backing  # __new__ took them
+        del chunk_size, backing, redzones, hardened  # __new__ took them
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -71,6 +94,7 @@ class Pool(_core.Pool):
                 `/proc/self/mem` and other processes included. Needs backing="memfd".
 
         Raises:
+            CorruptionError: a redzone was hit, or a link overwritten; the pool is open as before.
             BufferError: writable views are alive, and `revoke` is false. Arrays need no revoke.
             ValueError: `immutable`, and the pool's memory is private.
             ProtectedError: the pool is protected already.
@@ -160,6 +184,7 @@ class Pool(_core.Pool):
         Raises:
             BufferError: views of its allocations, or arrays whose data lies in it, are alive.
             PmallocError: frozen objects live in it, and `force` is false.
+            CorruptionError: a redzone was hit, and `force` is false; the pool is as before.
             SealedError: the pool is sealed; it stays for the life of the process.
             DestroyedError: it was destroyed before.
         """
@@ -185,11 +210,31 @@ class Pool(_core.Pool):
             except (BufferError, _core.PmallocError) as reason:
                 # Frozen objects may be in the frames of the traceback: destroying them would
                 # turn an exception into the end of the process. They stay, and read-only.
-                with contextlib.suppress(BufferError):
+                with contextlib.suppress(BufferError, _core.CorruptionError):
                     self.protect()
                 # The exception that is on its way is the one to see.
                 if error is not None:
                     error.add_note(f"pool {self.name!r} was left {self.state}: {reason}")
+
+
+def global_pool() -> Pool:
+    """The pool for those who want none of their own; made at the first call, named "global".
+
+    It is a pool like any other, one for the whole process. Whoever protects it protects what all
+    others put there: from then on it refuses to allocate and to freeze, as any protected pool
+    does, and there is no second one. Destroyed, it is made anew at the next call.
+
+    Raises:
+        ValueError: a live pool that somebody else made has that name.
+        MemoryError, OSError: as `Pool`.
+
+    Idea: the single default pool of the Linux kernel's pmalloc series.
+    """
+    global _global
+    with _global_lock:
+        if _global is None or _global.state == "destroyed":
+            _global = Pool("global")
+        return _global
 
 
 def pools() -> list[Pool]:
