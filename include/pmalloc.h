@@ -82,7 +82,8 @@ enum pmalloc_status {
   PMALLOC_ERR_HALF_SEALED = 11, /* kernel's: protected, and sealed in part: ask again */
   PMALLOC_ERR_FORKED = 12,  /* EACCES: the pool was open at fork(): only its maker may fill it */
   PMALLOC_ERR_MUTABLE = 13, /* ETXTBSY: a file that may still change: its seals do not forbid it */
-  PMALLOC_ERR_FORMAT = 14   /* EBADMSG: a file that no pool was shared by, or that is damaged */
+  PMALLOC_ERR_FORMAT = 14,  /* EBADMSG: a file that no pool was shared by, or that is damaged */
+  PMALLOC_ERR_CORRUPT = 15  /* EUCLEAN: a redzone or a link is not as pmalloc wrote it */
 };
 
 /* What pmalloc_check_object_size() found out. */
@@ -117,7 +118,8 @@ enum pmalloc_backing {
 
 /* Bits of the options' flags. One that this library does not know of is refused. */
 enum pmalloc_option_flags {
-  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
+  PMALLOC_REDZONES = 1, /* known bytes around every allocation, looked at when it is freed, and when
+                           the pool is protected, sealed or destroyed */
   PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
 };
 
@@ -132,6 +134,14 @@ struct pmalloc_pool_options {
   unsigned flags; /* of enum pmalloc_option_flags */
 };
 #define PMALLOC_POOL_OPTIONS_INIT {sizeof(struct pmalloc_pool_options), 0, PMALLOC_PRIVATE, 0}
+
+/* What was found to be damaged in a pool with redzones, or a hardened one. */
+struct pmalloc_corruption {
+  const char *what; /* one clause, which lives as long as the process; NULL: nothing was found */
+  void *allocation; /* around which a redzone was hit; else NULL */
+  size_t size;      /* of the allocation, as asked for */
+  ptrdiff_t offset; /* of the first byte that is wrong, from its start; below 0: in front */
+};
 
 /* How far a protected pool is from being written ever again. Each has what the one before has. */
 enum pmalloc_tier {
@@ -177,9 +187,9 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_prealloc(struct pmalloc
  * The caller makes sure that no other thread is still writing into the pool: its next store would
  * be a violation.
  *
- * Returns: PMALLOC_OK; _INVALID; _PROTECTED: it is protected already; _DESTROYED; _NOMEM or
- *   _SYSTEM: the kernel refused, and the pool is open as before.
- * Origin: pmalloc_protect_pool() of the kernel series. */
+ * Returns: PMALLOC_OK; _INVALID; _PROTECTED: it is protected already; _DESTROYED; _CORRUPT: a
+ * redzone was hit, see pmalloc_check_pool(); _NOMEM or _SYSTEM: the kernel refused. On an error the
+ * pool is as before. Origin: pmalloc_protect_pool() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool);
 
 /* Protects the pool, and makes that irrevocable: for this process (PMALLOC_SEALED: mseal(2), Linux
@@ -188,8 +198,8 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pma
  *
  * tier: PMALLOC_SEALED, or PMALLOC_IMMUTABLE for a pool that is made of a memfd.
  * Returns: PMALLOC_OK; else the pool is open as before: PMALLOC_ERR_INVALID: no pool, no such tier,
- *   or immutable without a memfd; _PROTECTED; _DESTROYED; _NOMEM; _SYSTEM; _UNSUPPORTED: this
- * kernel or a sandbox has not what it takes; _BUSY: somebody may still write (pages pinned by
+ *   or immutable without a memfd; _PROTECTED; _DESTROYED; _CORRUPT; _NOMEM; _SYSTEM; _UNSUPPORTED:
+ * this kernel or a sandbox has not what it takes; _BUSY: somebody may still write (pages pinned by
  * io_uring, vmsplice or RDMA, or a child that was forked while the pool was open); _FORKED: this
  * process did not make it. But for one: _HALF_SEALED: protected, and sealed in part; the same call
  * goes on. */
@@ -204,10 +214,21 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_seal_pool(struct pmallo
  * it answer PMALLOC_ERR_DESTROYED (ESTALE).
  *
  * Returns: PMALLOC_OK; _INVALID; _DESTROYED: it was destroyed before; _SEALED: it is sealed and
- *   stays for ever; _NOMEM or _SYSTEM: the kernel refused. Then the pool is as before, or, where
- * part of it was given back, counts as destroyed, and another call goes on with the rest. Origin:
- * pmalloc_destroy_pool() of the kernel series. */
+ *   stays for ever; _CORRUPT: a redzone was hit, see pmalloc_check_pool(); _NOMEM or _SYSTEM: the
+ * kernel refused. Then the pool is as before, or, where part of it was given back, counts as
+ * destroyed, and another call goes on with the rest. Origin: pmalloc_destroy_pool() of the kernel
+ * series. */
 PMALLOC_API enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool);
+
+/* Looks at all redzones of a pool, as pmalloc_protect_pool() does; a pool without is always well.
+ *
+ * found: NULL, or where to say what is damaged.
+ * Returns: PMALLOC_OK; PMALLOC_ERR_INVALID; _DESTROYED; _CORRUPT. */
+PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status
+pmalloc_check_pool(struct pmalloc_pool *pool, struct pmalloc_corruption *found);
+
+/* pmalloc_destroy_pool(), without looking at redzones: the way out where they were hit. */
+PMALLOC_API enum pmalloc_status pmalloc_destroy_damaged_pool(struct pmalloc_pool *pool);
 
 /* ---- allocations ---- */
 
@@ -217,7 +238,7 @@ PMALLOC_API enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool);
  * size: in bytes; 0 counts as 1.
  * Returns: the address, good until pfree() or the end of the pool; NULL with errno EINVAL, EROFS
  *   (the pool is protected), ESTALE (it was destroyed), EACCES (it is a parent's, of a memfd),
- *   ENOMEM, or the kernel's own.
+ *   EUCLEAN (what describes it is damaged), ENOMEM, or the kernel's own.
  * Origin: pmalloc() of the kernel series. */
 PMALLOC_API PMALLOC_GIVES(2) void *pmalloc(struct pmalloc_pool *pool, size_t size);
 
@@ -252,7 +273,8 @@ PMALLOC_API PMALLOC_MUST_USE char *pstrdup(struct pmalloc_pool *pool, const char
  *
  * allocation: what a function above answered, or NULL: nothing is done then.
  * Returns: PMALLOC_OK; _INVALID; _DESTROYED; _FOREIGN: no allocation of this pool begins at the
- *   address; _DOUBLE_FREE: it was freed, and not handed out again since.
+ *   address; _DOUBLE_FREE: it was freed, and not handed out again since; _CORRUPT: something wrote
+ *   over one of its ends, it stays.
  * Origin: pfree() of the kernel series. */
 PMALLOC_API enum pmalloc_status pfree(struct pmalloc_pool *pool, const void *allocation);
 

@@ -111,12 +111,31 @@ enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool, enum pmalloc_ti
   return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : protect_as(pool, tier);
 }
 
-enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool) {
-  if (!pmalloc_pool_is(pool))
-    return PMALLOC_ERR_INVALID;
-  enum pmalloc_status status = pmalloc_pool_destroy(pool);
+/* Keeps the handle of a pool that has ended, for those who come late. */
+static enum pmalloc_status ended(struct pmalloc_pool *pool, enum pmalloc_status status) {
   if (status == PMALLOC_OK)
     pmalloc_pool_entomb(pool);
+  return status;
+}
+
+enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool) {
+  return pmalloc_pool_is(pool) ? ended(pool, pmalloc_pool_destroy(pool)) : PMALLOC_ERR_INVALID;
+}
+
+enum pmalloc_status pmalloc_destroy_damaged_pool(struct pmalloc_pool *pool) {
+  return pmalloc_pool_is(pool) ? ended(pool, pmalloc_pool_destroy_damaged(pool))
+                               : PMALLOC_ERR_INVALID;
+}
+
+enum pmalloc_status pmalloc_check_pool(struct pmalloc_pool *pool,
+                                       struct pmalloc_corruption *found) {
+  if (found)
+    memset(found, 0, sizeof *found);
+  if (!pmalloc_pool_is(pool))
+    return PMALLOC_ERR_INVALID;
+  enum pmalloc_status status = pmalloc_pool_check(pool);
+  if (status == PMALLOC_ERR_CORRUPT && found)
+    (void)pmalloc_pool_corruption(pool, found);
   return status;
 }
 

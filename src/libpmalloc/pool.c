@@ -25,6 +25,8 @@
 #include <string.h>
 
 #include "pool_internal.h"
+#include "redzone.h"
+#include "secret.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
@@ -81,12 +83,26 @@ static void after_fork_child(void) {
   pthread_mutex_init(&list_lock, NULL);
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
-
 /* ---- create ---- */
 
+static unsigned flags_of_environment;
+static int environment_ignored;
+
+void pmalloc_ignore_environment(void) { environment_ignored = 1; }
+
+static void read_environment(void) {
+  const char *hardened = environment_ignored ? NULL : secure_getenv("PMALLOC_HARDENED");
+  if (hardened && *hardened && strcmp(hardened, "0") != 0)
+    flags_of_environment = PMALLOC_HARDENED;
+}
+
+static void first_time(void) {
+  read_environment();
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
 /* The flags that this library knows. */
-#define KNOWN_FLAGS 0U
+#define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
 
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
                                              const struct pmalloc_options *options) {
@@ -100,7 +116,7 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
       rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
       options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, watch_forks);
+  pthread_once(&once, first_time);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
@@ -108,9 +124,16 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
   pool->backing = options->backing;
-  pool->flags = options->flags;
+  pool->flags = options->flags | flags_of_environment;
   memcpy(pool->name, name, length + 1);
   pools_lock();
+  enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
+  if (status != PMALLOC_OK) {
+    pools_unlock();
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+    return status;
+  }
   pool->id = ++last_id;
   pool->older = newest;
   if (newest)
@@ -163,9 +186,14 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
 /* The first mapping decides: while none was given back, a failure leaves the
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
-enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
+static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   enum pmalloc_status status = PMALLOC_OK;
   pthread_mutex_lock(&pool->lock);
+  if (!damaged && pool->state != PMALLOC_DESTROYED_STATE && pool->tier == PMALLOC_PLAIN &&
+      (status = redzone_check_all(pool)) != PMALLOC_OK) {
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+  }
   if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
     status = PMALLOC_ERR_DESTROYED;
   } else if (pool->tier != PMALLOC_PLAIN || pool->half != PMALLOC_PLAIN) {
@@ -191,6 +219,10 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
+
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) { return destroy(pool, 0); }
+
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool) { return destroy(pool, 1); }
 
 /* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of. */
 static int unlist(pmalloc_pool *pool) {

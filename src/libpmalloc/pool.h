@@ -59,6 +59,18 @@ struct pmalloc_options {
   unsigned flags; /* enum pmalloc_option_flags */
 };
 
+/* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
+ * set-uid program. After this call, which comes before the first pool, it is ignored. */
+void pmalloc_ignore_environment(void);
+
+/* The damage that the latest PMALLOC_ERR_CORRUPT of this pool was about. 1, or 0 where there was
+ * none. */
+int pmalloc_pool_corruption(pmalloc_pool *pool, struct pmalloc_corruption *out);
+
+/* Looks at all redzones of the pool, as pmalloc_pool_protect() does. PMALLOC_OK also where it has
+ * none. */
+enum pmalloc_status pmalloc_pool_check(pmalloc_pool *pool);
+
 /* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
  * flag that no pool can have. Options may be NULL: all zero. */
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
@@ -143,6 +155,8 @@ enum pmalloc_status pmalloc_pool_fileno(pmalloc_pool *pool, int *fd);
  * and inaccessible and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays
  * valid (state DESTROYED) until pmalloc_pool_forget(). */
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
+/* The same, without looking at redzones: the way out where they were hit. */
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
 /* Keeps the handle of a destroyed pool for good, so that late calls are told PMALLOC_ERR_DESTROYED.

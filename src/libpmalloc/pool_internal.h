@@ -78,6 +78,7 @@ struct pmalloc_pool {
   size_t hot_bytes; /* of heap memory behind this struct */
   uint32_t open_regions;
   struct region_undo undo;
+  struct pmalloc_corruption corruption; /* the latest */
   char name[];
 };
 

@@ -41,6 +41,8 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "the file has not the seals that keep it from changing";
   case PMALLOC_ERR_FORMAT:
     return "the file is not that of an immutable pool, or it is damaged";
+  case PMALLOC_ERR_CORRUPT:
+    return "something wrote where only pmalloc may write";
   }
   return "an unknown status";
 }
@@ -74,6 +76,8 @@ int pmalloc_status_errno(enum pmalloc_status status) {
     return ETXTBSY;
   case PMALLOC_ERR_FORMAT:
     return EBADMSG;
+  case PMALLOC_ERR_CORRUPT:
+    return EUCLEAN;
   }
   return EINVAL;
 }

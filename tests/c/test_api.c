@@ -38,7 +38,7 @@ static int zero(const char *at, size_t n) {
 
 static void test_version_and_texts(void) {
   CHECK(pmalloc_version() == PMALLOC_VERSION);
-  for (int i = PMALLOC_OK; i <= PMALLOC_ERR_FORMAT; i++) {
+  for (int i = PMALLOC_OK; i <= PMALLOC_ERR_CORRUPT; i++) {
     CHECK(strlen(pmalloc_strerror((enum pmalloc_status)i)) > 5);
     CHECK(strcmp(pmalloc_strerror((enum pmalloc_status)i), "an unknown status") != 0);
   }
@@ -218,6 +218,34 @@ static void test_seal(void) {
   CHECK(is_pmalloc_object(at) && pmalloc_is_protected(at));
 }
 
+static void test_redzones(void) {
+  struct pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+  struct pmalloc_corruption found = {"unset", NULL, 1, 1};
+  options.flags = PMALLOC_REDZONES;
+  struct pmalloc_pool *pool = pmalloc_create_pool("redzones", &options);
+  char *at = hidden(pmalloc(pool, 20)); /* the compiler would see it, too */
+  OK(pmalloc_check_pool(pool, &found));
+  CHECK(found.what == NULL && found.size == 0);
+  at[20] ^= 1;
+  CHECK(pmalloc_check_pool(pool, NULL) == PMALLOC_ERR_CORRUPT);
+  CHECK(pmalloc_check_pool(pool, &found) == PMALLOC_ERR_CORRUPT);
+  CHECK(found.what && found.allocation == at && found.size == 20 && found.offset == 20);
+  CHECK(pfree(pool, at) == PMALLOC_ERR_CORRUPT);
+  CHECK(pmalloc_protect_pool(pool) == PMALLOC_ERR_CORRUPT);
+  CHECK(pmalloc_destroy_pool(pool) == PMALLOC_ERR_CORRUPT);
+  CHECK(!pmalloc_is_protected(at) && is_pmalloc_object(at));
+  at[20] ^= 1; /* nothing was done to it in between */
+  OK(pfree(pool, at));
+  at = hidden(pmalloc(pool, 1));
+  at[-1] ^= 1;
+  CHECK(pmalloc_check_pool(pool, &found) == PMALLOC_ERR_CORRUPT && found.offset == -1);
+  OK(pmalloc_destroy_damaged_pool(pool));
+  CHECK(pmalloc_destroy_damaged_pool(pool) == PMALLOC_ERR_DESTROYED);
+  CHECK(pmalloc_check_pool(pool, NULL) == PMALLOC_ERR_DESTROYED);
+  CHECK(pmalloc_check_pool(NULL, &found) == PMALLOC_ERR_INVALID && found.what == NULL);
+  CHECK(pmalloc_destroy_damaged_pool(NULL) == PMALLOC_ERR_INVALID);
+}
+
 static void allocate_from(void *pool) {
   FAILS(pmalloc(pool, 8), EACCES);
   CHECK(pmalloc_prealloc(pool, 8) == PMALLOC_ERR_FORKED);
@@ -370,6 +398,7 @@ int main(void) {
   test_protected_pool();
   test_destroyed_pool();
   test_seal();
+  test_redzones();
   test_immutable();
   test_global();
   test_free();

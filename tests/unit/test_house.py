@@ -19,7 +19,8 @@ HEADERS = [p for p in LIB + CORE if p.suffix == ".h"] + PUBLIC
 STOREYS = [
     {"status", "bitmap", "blocks", "siphash"},
     {"pages"},
-    {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "share"},
+    {"secret"},
+    {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "share", "redzone"},
     {"usercopy"},
     {"fault"},
     {"api"},
