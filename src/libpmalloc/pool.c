@@ -25,10 +25,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beacon.h"
 #include "pool_internal.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
+pmalloc_pool *const *const pools_head = &newest;
 static uintptr_t last_id;
 
 /* ---- locks ---- */
@@ -73,7 +75,10 @@ static void after_fork_child(void) {
   pthread_mutex_init(&list_lock, NULL);
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
+static void once_before_the_first(void) {
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+  beacon_keep();
+}
 
 /* ---- create ---- */
 
@@ -84,7 +89,7 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
   if (length > PMALLOC_NAME_MAX || (chunk_size && rounded == 0) ||
       rounded > (size_t)PTRDIFF_MAX / 2)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, watch_forks);
+  pthread_once(&once, once_before_the_first);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;

@@ -72,6 +72,9 @@ void pools_lock(void);
 void pools_unlock(void);
 pmalloc_pool *pools_newest(void);
 
+/* Where the newest pool is kept, for the beacon. */
+extern pmalloc_pool *const *const pools_head;
+
 /* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
                               struct cold_chunk **out);

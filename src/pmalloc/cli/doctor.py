@@ -1,0 +1,5 @@
+"""`pmalloc doctor`."""
+
+
+def doctor() -> None:
+    """Says what this machine allows."""
