@@ -36,6 +36,17 @@ int pm_errors_init(PyObject *module) {
   return bad ? -1 : 0;
 }
 
+/* With errno in the exception. */
+static void raise_os_error(const char *format, const char *verb, const char *pool_name,
+                           const char *reason) {
+  int number = errno;
+  PyObject *text = PyUnicode_FromFormat(format, verb, pool_name, reason);
+  PyObject *args = text == NULL ? NULL : Py_BuildValue("(iN)", number, text);
+  if (args != NULL)
+    PyErr_SetObject(PyExc_OSError, args);
+  Py_XDECREF(args);
+}
+
 void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *pool_name) {
   switch (status) {
   case PMALLOC_ERR_PROTECTED:
@@ -62,6 +73,33 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
     break;
   case PMALLOC_ERR_INVALID:
     PyErr_Format(PyExc_ValueError, "cannot %s pool '%s': size or alignment no pool can honour",
+                 verb, pool_name);
+    break;
+  case PMALLOC_ERR_SEALED:
+    PyErr_Format(PmSealedError,
+                 "cannot %s pool '%s': it is sealed, and stays for the life of the process", verb,
+                 pool_name);
+    break;
+  case PMALLOC_ERR_UNSUPPORTED:
+    raise_os_error("cannot %s pool '%s': this kernel cannot do it, or a sandbox forbids it (%s): "
+                   "mseal takes Linux 6.10, a memfd without /proc 6.7; the pool is as it was",
+                   verb, pool_name, strerror(errno));
+    break;
+  case PMALLOC_ERR_BUSY:
+    raise_os_error("cannot %s pool '%s': somebody may still write its memory (%s): its pages are "
+                   "pinned (io_uring buffers, vmsplice, RDMA), or a process that was forked while "
+                   "it was open maps it; the pool is open as before",
+                   verb, pool_name, strerror(errno));
+    break;
+  case PMALLOC_ERR_HALF_SEALED:
+    raise_os_error("cannot %s pool '%s' to the end (%s): it is protected, and sealed in part; call "
+                   "it again with the same arguments",
+                   verb, pool_name, strerror(errno));
+    break;
+  case PMALLOC_ERR_FORKED:
+    PyErr_Format(PmError,
+                 "cannot %s pool '%s': it was open when this process was forked, and its memory is "
+                 "the parent's too; only the process that made it may fill it",
                  verb, pool_name);
     break;
   default:

@@ -15,11 +15,15 @@ static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->
 
 enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_state(self->pool); }
 
+static const char *const backing_names[] = {"private", "memfd"};
+
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name", "chunk_size", NULL};
+  static char *keywords[] = {"name", "chunk_size", "backing", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$n:Pool", keywords, &name, &chunk_size))
+  const char *backing = "private";
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$ns:Pool", keywords, &name, &chunk_size,
+                                   &backing))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -31,6 +35,12 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   if (chunk_size < 0)
     return PyErr_Format(PyExc_ValueError, "chunk_size of pool '%U' is negative: %zd", name,
                         chunk_size);
+  struct pmalloc_options options = {.chunk_size = (size_t)chunk_size};
+  if (strcmp(backing, backing_names[PMALLOC_MEMFD]) == 0)
+    options.backing = PMALLOC_MEMFD;
+  else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
+    return PyErr_Format(PyExc_ValueError, "backing of pool '%U' is 'private' or 'memfd', not '%s'",
+                        name, backing);
   pm_pool *self = (pm_pool *)type->tp_alloc(type, 0);
   if (self == NULL)
     return NULL;
@@ -38,7 +48,7 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   self->keep = PyList_New(0);
   enum pmalloc_status status = self->keep == NULL
                                    ? PMALLOC_ERR_NOMEM
-                                   : pmalloc_pool_create(&self->pool, text, (size_t)chunk_size);
+                                   : pmalloc_pool_create_with(&self->pool, text, &options);
   if (status != PMALLOC_OK) {
     Py_DECREF(self);
     return pm_raise_status(status, "create", text);
@@ -143,23 +153,32 @@ static PyObject *freeze(PyObject *op, PyObject *obj) {
   return Py_NewRef(frozen);
 }
 
+static const char *const protect_verbs[] = {"protect", "seal", "make immutable"};
+
 static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"revoke", NULL};
+  static char *keywords[] = {"revoke", "seal", "immutable", NULL};
   pm_pool *self = (pm_pool *)op;
-  int revoke = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:protect", keywords, &revoke))
+  int revoke = 0, seal = 0, immutable = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$pp:protect", keywords, &revoke, &seal,
+                                   &immutable))
     return NULL;
-  if (need_open(self, "protect") < 0)
-    return NULL;
-  if (self->writable_views > 0 && !revoke)
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  if (immutable && stats.backing != PMALLOC_MEMFD)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot make pool '%U' immutable: its memory is private; create it with "
+                        "backing='memfd'",
+                        self->name);
+  if (stats.state == PMALLOC_OPEN && self->writable_views > 0 && !revoke)
     return PyErr_Format(PyExc_BufferError,
                         "cannot protect pool '%U': %zd writable view(s) of its allocations are "
                         "alive; release them, or pass revoke=True and no longer write to them",
                         self->name, self->writable_views);
   pm_realloc_guard_install();
-  enum pmalloc_status status = pmalloc_pool_protect(self->pool);
+  enum pmalloc_tier tier = immutable ? PMALLOC_IMMUTABLE : seal ? PMALLOC_SEALED : PMALLOC_PLAIN;
+  enum pmalloc_status status = pmalloc_pool_protect_as(self->pool, tier);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "protect", name_of(self));
+    return pm_raise_status(status, protect_verbs[tier], name_of(self));
   Py_RETURN_NONE;
 }
 
@@ -171,6 +190,8 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
     return NULL;
   if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
     return pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
+  if (pmalloc_pool_tier(self->pool) != PMALLOC_PLAIN)
+    return pm_raise_status(PMALLOC_ERR_SEALED, "destroy", name_of(self));
   if (self->views > 0)
     return PyErr_Format(PyExc_BufferError,
                         "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
@@ -191,14 +212,21 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
 }
 
 static const char *const state_names[] = {"open", "protected", "destroyed"};
+static const char *const tier_names[] = {"protected", "sealed", "immutable"};
+
+/* One word: a tier is a state to whoever asks. */
+static const char *state_name(enum pmalloc_state state, enum pmalloc_tier tier) {
+  return state == PMALLOC_PROTECTED ? tier_names[tier] : state_names[state];
+}
 
 static PyObject *stats(PyObject *op, PyObject *unused) {
   (void)unused;
   const pm_pool *self = (pm_pool *)op;
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
-  return Py_BuildValue("{sOsssIsnsnsnsnsnsnsn}", "name", self->name, "state", state_names[s.state],
-                       "chunks", (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
+  return Py_BuildValue("{sOsssssIsnsnsnsnsnsnsn}", "name", self->name, "state",
+                       state_name(s.state, s.tier), "backing", backing_names[s.backing], "chunks",
+                       (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
                        "used_bytes", (Py_ssize_t)s.used_bytes, "allocations",
                        (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
                        "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
@@ -224,7 +252,8 @@ static PyObject *get_name(PyObject *op, void *unused) {
 }
 static PyObject *get_state(PyObject *op, void *unused) {
   (void)unused;
-  return PyUnicode_FromString(state_names[pm_pool_state((pm_pool *)op)]);
+  const pm_pool *self = (pm_pool *)op;
+  return PyUnicode_FromString(state_name(pm_pool_state(self), pmalloc_pool_tier(self->pool)));
 }
 static PyObject *get_id(PyObject *op, void *unused) {
   (void)unused;
@@ -236,7 +265,7 @@ static PyObject *repr(PyObject *op) {
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
   return PyUnicode_FromFormat("<pmalloc.Pool '%U': %s, %zu of %zu bytes used>", self->name,
-                              state_names[s.state], s.used_bytes, s.reserved_bytes);
+                              state_name(s.state, s.tier), s.used_bytes, s.reserved_bytes);
 }
 
 #define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
@@ -250,7 +279,8 @@ static PyMethodDef methods[] = {
     {"freeze", freeze, METH_O,
      "freeze($self, obj, /)\n--\n\nDeep-copies obj into the pool as live objects."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
-     "protect($self, revoke=False)\n--\n\nMakes the pool read-only. There is no way back."},
+     "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
+     "read-only. There is no way back."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
      "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
     {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},
@@ -258,7 +288,7 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef getset[] = {
     {"name", get_name, NULL, "The pool's name (str).", NULL},
-    {"state", get_state, NULL, "'open', 'protected' or 'destroyed'.", NULL},
+    {"state", get_state, NULL, "'open', 'protected', 'sealed', 'immutable' or 'destroyed'.", NULL},
     {"root", get_root, NULL,
      "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
     {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},

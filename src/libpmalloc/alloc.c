@@ -173,12 +173,6 @@ static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t alig
 
 /* ---- the calls ---- */
 
-static enum pmalloc_status must_be_open(const pmalloc_pool *pool) {
-  if (pool->state == PMALLOC_OPEN)
-    return PMALLOC_OK;
-  return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-}
-
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
   if (align == 0)
     align = PMALLOC_GRANULE;
@@ -193,7 +187,7 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
   size_t granules = align < PMALLOC_GRANULE ? 1 : align / PMALLOC_GRANULE;
   void *taken = NULL;
   pool_lock_to_map(pool);
-  enum pmalloc_status status = must_be_open(pool);
+  enum pmalloc_status status = pool_is_open(pool);
   if (status == PMALLOC_OK)
     status = allocate(pool, size, granules, &taken);
   pthread_mutex_unlock(&pool->lock);
@@ -208,7 +202,7 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {
     return PMALLOC_ERR_NOMEM;
   }
   pool_lock_to_map(pool);
-  enum pmalloc_status status = must_be_open(pool);
+  enum pmalloc_status status = pool_is_open(pool);
   size_t left = pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
   if (status == PMALLOC_OK && left < bytes) {
     struct cold_chunk *chunk;
@@ -243,6 +237,8 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
   size_t granule;
   pthread_mutex_lock(&pool->lock);
   enum pmalloc_status status = find_start(pool, allocation, &chunk, &granule);
+  if (status == PMALLOC_OK && pool->state == PMALLOC_OPEN)
+    status = pool_is_open(pool);
   if (status == PMALLOC_OK) {
     size_t last = bitmap_next(chunk->ends, granule, chunk->used);
     size_t count = last == BITMAP_NONE ? 1 : last - granule + 1;

@@ -7,8 +7,7 @@
  *                                      DESTROYED ---- forget
  *
  * Creating one takes heap memory for the hot half and a place in the list, and
- * nothing from the kernel. Protecting one walks over its mappings: a call for
- * each chunk and one for each of the few slabs of metadata, all or none.
+ * nothing from the kernel. Protecting one, in three tiers, is pool_seal's.
  *
  * Locks, always taken in this order: the list of pools, one pool, the registry.
  * fork() takes them all, but for pools that never mapped anything: their locks
@@ -70,8 +69,12 @@ static void after_fork_parent(void) {
 
 static void after_fork_child(void) {
   registry_after_fork(1);
-  for (pmalloc_pool *pool = newest; pool; pool = pool->older)
+  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
     pthread_mutex_init(&pool->lock, NULL);
+    /* Two processes that hand out the same bytes would not notice. */
+    if (pool->file.inode && pool->state == PMALLOC_OPEN)
+      pool->inherited = 1;
+  }
   pthread_mutex_init(&list_lock, NULL);
 }
 
@@ -82,12 +85,20 @@ static void once_before_the_first(void) {
 
 /* ---- create ---- */
 
-enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+/* The flags that this library knows. */
+#define KNOWN_FLAGS 0U
+
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options) {
+  static const struct pmalloc_options none;
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  if (!options)
+    options = &none;
   size_t length = name ? strnlen(name, PMALLOC_NAME_MAX + 1) : PMALLOC_NAME_MAX + 1;
-  size_t rounded = pages_round(chunk_size);
-  if (length > PMALLOC_NAME_MAX || (chunk_size && rounded == 0) ||
-      rounded > (size_t)PTRDIFF_MAX / 2)
+  size_t rounded = pages_round(options->chunk_size);
+  if (length > PMALLOC_NAME_MAX || (options->chunk_size && rounded == 0) ||
+      rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
+      options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
   pthread_once(&once, once_before_the_first);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
@@ -95,6 +106,8 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
     return PMALLOC_ERR_NOMEM;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
+  pool->backing = options->backing;
+  pool->flags = options->flags;
   memcpy(pool->name, name, length + 1);
   pools_lock();
   pool->id = ++last_id;
@@ -107,36 +120,9 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
   return PMALLOC_OK;
 }
 
-/* ---- protect ---- */
-
-/* All mappings of a pool, chunks first: the metadata tells of them until the end. */
-static const struct pages *nth_mapping(void *of, size_t i) {
-  const pmalloc_pool *pool = of;
-  if (i < pool->cold->chunks)
-    return &cold_chunk_at(pool->cold, (uint32_t)i)->pages;
-  i -= pool->cold->chunks;
-  const struct cold_slab *slab = pool->slabs;
-  while (slab && i-- > 0)
-    slab = slab->older;
-  return slab ? &slab->pages : NULL;
-}
-
-enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool) {
-  enum pmalloc_status status = PMALLOC_OK;
-  pthread_mutex_lock(&pool->lock);
-  if (pool->state != PMALLOC_OPEN) {
-    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  } else if (pool->cold) {
-    /* Written first, while it can be: it turns read-only with the rest. */
-    __atomic_store_n(&pool->cold->state, PMALLOC_PROTECTED, __ATOMIC_RELAXED);
-    status = pages_protect_all(nth_mapping, pool);
-    if (status != PMALLOC_OK)
-      __atomic_store_n(&pool->cold->state, PMALLOC_OPEN, __ATOMIC_RELAXED);
-  }
-  if (status == PMALLOC_OK)
-    pool->state = PMALLOC_PROTECTED;
-  pthread_mutex_unlock(&pool->lock);
-  return status;
+enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+  const struct pmalloc_options options = {.chunk_size = chunk_size};
+  return pmalloc_pool_create_with(out, name, &options);
 }
 
 /* ---- destroy ---- */
@@ -181,6 +167,8 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
     status = PMALLOC_ERR_DESTROYED;
+  } else if (pool->tier != PMALLOC_PLAIN || pool->half != PMALLOC_PLAIN) {
+    status = PMALLOC_ERR_SEALED;
   } else if (pool->cold) {
     uint32_t chunks = pool->cold->chunks;
     const struct cold_slab *slabs = pool->slabs;
@@ -195,7 +183,10 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
       return status;
     }
   }
-  pool->state = PMALLOC_DESTROYED_STATE;
+  if (status == PMALLOC_OK)
+    pages_file_close(&pool->file);
+  if (status != PMALLOC_ERR_SEALED)
+    pool->state = PMALLOC_DESTROYED_STATE;
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
@@ -216,6 +207,7 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
   pools_unlock();
   if (alive)
     return; /* its memory is in use: the handle must stay */
+  pages_file_close(&pool->file);
   free(pool->freed);
   blocks_release(&pool->blocks);
   pthread_mutex_destroy(&pool->lock);
@@ -228,6 +220,8 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   memset(out, 0, sizeof *out);
   pthread_mutex_lock(&pool->lock);
   out->state = pool->state;
+  out->tier = pool->tier;
+  out->backing = pool->backing;
   out->chunks = pool->cold ? pool->cold->chunks : 0;
   out->reserved_bytes = pool->reserved_bytes;
   out->used_bytes = pool->used_bytes;
@@ -244,3 +238,5 @@ const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool) { return pool->id; }
 
 enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool) { return pool->state; }
+
+enum pmalloc_tier pmalloc_pool_tier(const pmalloc_pool *pool) { return pool->tier; }

@@ -37,8 +37,25 @@ typedef struct pmalloc_pool pmalloc_pool;
 
 enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
 
+/* What a pool's chunks are made of. Its metadata is private memory always. */
+enum pmalloc_backing {
+  PMALLOC_PRIVATE, /* anonymous memory of this process; a child of fork() gets copies */
+  PMALLOC_MEMFD    /* one memfd a pool, mapped shared: can become immutable, and be handed to other
+                      processes. While the pool is open a child of fork() shares it for reading and
+                      writing, but may not allocate from it */
+};
+
+/* How far a protected pool is from being written ever again. Each has what the one before has. */
+enum pmalloc_tier {
+  PMALLOC_PLAIN,    /* its pages are read-only */
+  PMALLOC_SEALED,   /* ... and its mappings can't be altered, moved or removed: it can't end */
+  PMALLOC_IMMUTABLE /* ... and its memfd can't be written by anybody, by any means */
+};
+
 struct pmalloc_stats {
   enum pmalloc_state state;
+  enum pmalloc_tier tier;
+  enum pmalloc_backing backing;
   uint32_t chunks;
   size_t reserved_bytes; /* usable bytes of all chunks */
   size_t used_bytes;     /* handed out and not freed, granule-rounded */
@@ -48,9 +65,26 @@ struct pmalloc_stats {
   size_t hot_bytes;      /* resident bytes of hot metadata */
 };
 
-/* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
- * pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
- * bytes, rounded to pages (a larger allocation still gets a chunk of its own). */
+enum pmalloc_option_flags {
+  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
+  PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
+};
+
+/* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
+struct pmalloc_options {
+  size_t chunk_size; /* 0 lets chunks grow with the pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones
+                        from there); else every chunk is that many bytes, rounded to pages (a larger
+                        allocation still gets a chunk of its own) */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
+};
+
+/* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
+ * flag that no pool can have. Options may be NULL: all zero. */
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options);
+
+/* The same with no option but the size of chunks. */
 enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size);
 
 /* Makes sure `bytes` more can be allocated without asking the kernel. */
@@ -99,9 +133,23 @@ int pmalloc_root_lookup(const char *name, void **root);
 /* Makes chunks and cold metadata read-only. PMALLOC_ERR_PROTECTED the second time. */
 enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool);
 
-/* Ends the pool: memory goes back, the ranges stay reserved and inaccessible
- * and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays valid
- * (state DESTROYED) until pmalloc_pool_forget(). */
+/* The same, and goes on to a tier. All or nothing: on an error the pool is open as before,
+ * PMALLOC_ERR_INVALID      no such tier, or immutable without a memfd
+ * PMALLOC_ERR_UNSUPPORTED  this kernel or a sandbox has no mseal, or no way to map a sealed file
+ * PMALLOC_ERR_BUSY         somebody may still write: pages pinned for input (io_uring's registered
+ *                          buffers, vmsplice, RDMA), or a child forked while the pool was open
+ * but for one, that needs another thread to take the last mappings at the wrong moment:
+ * PMALLOC_ERR_HALF_SEALED  the pool is protected, and sealed in part; the same call goes on */
+enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tier tier);
+
+/* The descriptor of an immutable pool's memfd: the pool's own, to be duplicated or sent, not to be
+ * closed. PMALLOC_ERR_INVALID where the pool is not immutable, PMALLOC_ERR_SYSTEM with EBADF where
+ * somebody closed it. */
+enum pmalloc_status pmalloc_pool_fileno(pmalloc_pool *pool, int *fd);
+
+/* PMALLOC_ERR_SEALED for a sealed pool. Else ends it: memory goes back, the ranges stay reserved
+ * and inaccessible and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays
+ * valid (state DESTROYED) until pmalloc_pool_forget(). */
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
@@ -109,6 +157,7 @@ void pmalloc_pool_forget(pmalloc_pool *pool);
 void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
 /* Cheap: no lock is taken. */
 enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool);
+enum pmalloc_tier pmalloc_pool_tier(const pmalloc_pool *pool);
 const char *pmalloc_pool_name(const pmalloc_pool *pool);
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool);
 

@@ -5,6 +5,8 @@
  *    cold     the metadata that becomes read-only
  *    alloc    raw allocations      blocks   the free ones among them
  *    region   regions of objects   root     the root and its check word
+ *    pool_seal  protect, in its three tiers
+ *    share    what another process needs to find allocations in a memfd
  *
  * Nothing here is trusted by whoever answers a fault.
  *
@@ -43,6 +45,12 @@ struct pmalloc_pool {
   enum pmalloc_state state;
   uintptr_t id;
   size_t chunk_size; /* 0: growing */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
+  struct pages_file file;
+  enum pmalloc_tier tier;
+  enum pmalloc_tier half; /* what a seal that stopped half-way was to become; PLAIN: none did */
+  int inherited;          /* it was open when the maker of this process forked, and is shared */
 
   struct registry_record *record;
   struct cold *cold;
@@ -66,6 +74,17 @@ struct pmalloc_pool {
 
 /* Takes the pool's lock, for what may map its first page: fork() must know. */
 void pool_lock_to_map(pmalloc_pool *pool);
+
+/* Why nothing may be put into the pool; PMALLOC_OK where something may. Under its lock. */
+static inline enum pmalloc_status pool_is_open(const pmalloc_pool *pool) {
+  if (pool->state != PMALLOC_OPEN)
+    return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+  return pool->inherited ? PMALLOC_ERR_FORKED : PMALLOC_OK;
+}
+
+/* Writes the directory of the pool's allocations behind the last chunk of its memfd, for other
+ * processes; makes the memfd where there is none yet. */
+enum pmalloc_status share_write_directory(pmalloc_pool *pool);
 
 /* The lock of the list of pools. */
 void pools_lock(void);

@@ -85,9 +85,8 @@ enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root) {
   if (status != PMALLOC_OK)
     return status;
   pool_lock_to_map(pool);
-  if (pool->state != PMALLOC_OPEN)
-    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  else if (!pool->cold)
+  status = pool_is_open(pool);
+  if (status == PMALLOC_OK && !pool->cold)
     status = cold_open(pool, 0);
   if (status == PMALLOC_OK) {
     struct cold *cold = pool->cold;

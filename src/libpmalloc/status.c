@@ -25,6 +25,20 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "the address was not handed out by this pool";
   case PMALLOC_ERR_DOUBLE_FREE:
     return "the allocation was freed before";
+  case PMALLOC_ERR_SEALED:
+    return "the pool is sealed";
+  case PMALLOC_ERR_UNSUPPORTED:
+    return "this kernel does not have what it takes, or does not allow it";
+  case PMALLOC_ERR_BUSY:
+    return "its memory is pinned, or another process may still write it";
+  case PMALLOC_ERR_HALF_SEALED:
+    return "it is protected, but sealed only in part; ask again";
+  case PMALLOC_ERR_FORKED:
+    return "it was open when this process was forked; only its maker may fill it";
+  case PMALLOC_ERR_MUTABLE:
+    return "the file has not the seals that keep it from changing";
+  case PMALLOC_ERR_FORMAT:
+    return "the file is not that of an immutable pool, or it is damaged";
   }
   return "an unknown status";
 }

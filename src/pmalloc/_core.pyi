@@ -31,7 +31,8 @@ class CorruptionError(PmallocError):
 
 class PoolStats(TypedDict):
     name: str
-    state: Literal["open", "protected", "destroyed"]
+    state: Literal["open", "protected", "sealed", "immutable", "destroyed"]
+    backing: Literal["private", "memfd"]
     chunks: int
     reserved_bytes: int
     used_bytes: int
@@ -80,12 +81,14 @@ class FrozenSet(frozenset[_T_co]):
 class Pool:
     """A named group of chunks that are protected together; see pmalloc.Pool."""
 
-    def __new__(cls, name: str, *, chunk_size: int = 0) -> Self: ...
+    def __new__(
+        cls, name: str, *, chunk_size: int = 0, backing: Literal["private", "memfd"] = "private"
+    ) -> Self: ...
     @property
     def name(self) -> str:
         """The pool's name."""
     @property
-    def state(self) -> Literal["open", "protected", "destroyed"]:
+    def state(self) -> Literal["open", "protected", "sealed", "immutable", "destroyed"]:
         """Where the pool is in its life."""
     @property
     def root(self) -> object:
@@ -129,7 +132,7 @@ class Pool:
     def freeze(self, obj: set[_T], /) -> FrozenSet[_T]: ...
     @overload
     def freeze(self, obj: _T, /) -> _T: ...
-    def protect(self, revoke: bool = False) -> None:
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
     def destroy(self, force: bool = False) -> None:
         """Ends the pool; see pmalloc.Pool.destroy."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from . import _core, _handler
 
@@ -27,17 +27,23 @@ class Pool(_core.Pool):
         name: 1 to 255 bytes of UTF-8; reports name the pool by it, and `root` finds it.
         chunk_size: bytes of each chunk, rounded up to pages; 0 lets chunks grow
             with the pool, up to huge pages of 2 MiB.
+        backing: what chunks are made of. "private" is memory of this process. "memfd" is one
+            anonymous file a pool: it can become immutable, and be handed to other processes.
+            While such a pool is open, a forked child shares it: what either writes, both see,
+            and only the process that made it may allocate from it or free.
 
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
         MemoryError: out of memory.
-        OSError: the kernel refused to install a signal handler.
+        OSError: the kernel refused to install a signal handler, or has no memfd.
 
     Idea: the Linux kernel's pmalloc (Igor Stoppa, 2017-2018).
     """
 
-    def __init__(self, name: str, *, chunk_size: int = 0) -> None:
-        del chunk_size  # __new__ took it
+    def __init__(
+        self, name: str, *, chunk_size: int = 0, backing: Literal["private", "memfd"] = "private"
+    ) -> None:
+        del chunk_size, backing  # __new__ took them
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -45,22 +51,35 @@ class Pool(_core.Pool):
         _handler.install()  # guard pages are there to be hit before protect() too
         _live[name] = self
 
-    def protect(self, revoke: bool = False) -> None:
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool's memory, and what describes it, read-only. For good.
+
+        All or nothing: where the kernel refuses any part of it, the pool is open as before.
 
         Args:
             revoke: protect even while writable views of allocations are alive; a write
                 through one of them is a violation from then on.
+            seal: also keep code of this process from making it writable again, or putting
+                something else in its place. Such a pool can't be destroyed. Linux 6.10.
+            immutable: seal, and make it impossible for anybody to write the memory by any means,
+                `/proc/self/mem` and other processes included. Needs backing="memfd".
 
         Raises:
             BufferError: writable views are alive, and `revoke` is false.
+            ValueError: `immutable`, and the pool's memory is private.
             ProtectedError: the pool is protected already.
             DestroyedError: the pool was destroyed.
-            OSError, MemoryError: the kernel refused; the pool is open as before.
+            OSError: the kernel refused. `errno` is ENOSYS where it can't seal (EPERM in some
+                sandboxes), EBUSY where somebody may still write the memory of a pool that is to
+                become immutable: pages pinned for input or output, or a child that was forked
+                while the pool was open.
+            MemoryError: no mapping left, or no memory for the directory of an immutable pool.
+
+        Idea: ``mseal`` (Jeff Xu, Linux 6.10), memfd seals (David Herrmann, Linux 3.17).
         """
         if self.state == "open":
             _handler.install()
-        super().protect(revoke)
+        super().protect(revoke, seal=seal, immutable=immutable)
 
     def destroy(self, force: bool = False) -> None:
         """Ends the pool: memory goes back, its address range stays reserved.
@@ -75,6 +94,7 @@ class Pool(_core.Pool):
         Raises:
             BufferError: views of its allocations are alive.
             PmallocError: frozen objects live in it, and `force` is false.
+            SealedError: the pool is sealed; it stays for the life of the process.
             DestroyedError: it was destroyed before.
         """
         super().destroy(force)

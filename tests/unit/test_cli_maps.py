@@ -86,7 +86,7 @@ def test_pools_in_every_state():
     assert (kept.allocations, kept.objects, kept.used_bytes) == (2, 0, 112 + 32)
     [chunk] = kept.chunks
     assert (chunk.kind, chunk.bytes, chunk.used_bytes) == ("raw", 8192, 112 + 32)
-    assert (chunk.mode, chunk.backing, chunk.sealed) == ("rw-p", "anonymous", False)
+    assert (chunk.mode, chunk.backing, chunk.sealed) == ("rw-p", "private", False)
 
     frozen = pools["frozen"]
     assert frozen.objects and frozen.allocations == 0
@@ -275,7 +275,7 @@ def test_the_table():
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"process {child.pid} ")
     [row] = [line.split() for line in lines if line.startswith("frozen ")]
-    assert row[1] == "protected" and row[-1] == "anonymous"
+    assert row[1] == "protected" and row[-1] == "private"
     assert "  ... 293 more chunks: --all" in done.stdout
     assert "gone" not in done.stdout.split("pool ", 1)[1]
     assert "chunk 299" in everything.stdout and "\ngone " in everything.stdout
@@ -451,7 +451,7 @@ def test_maps_with_a_hole():
     )
     mappings = process.parse_maps(text)
     assert [(m.mode, m.backing, m.sealed) for m in mappings] == [
-        ("r--p", "anonymous", True),
+        ("r--p", "private", True),
         ("rw-s", "memfd", False),
         ("r--p", "file", False),
     ]

@@ -19,7 +19,7 @@ HEADERS = [p for p in LIB + CORE if p.suffix == ".h"] + PUBLIC
 STOREYS = [
     {"status", "bitmap", "blocks", "siphash"},
     {"pages"},
-    {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "beacon"},
+    {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "share", "beacon"},
     {"fault"},
 ]
 

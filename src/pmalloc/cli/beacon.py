@@ -102,7 +102,7 @@ class Chunk:
     kind: str  # "raw" or "objects"
     used_bytes: int  # handed out from the front, holes included
     mode: str  # what the kernel says: "r--p", "rw-p"; "?" where it is not mapped
-    backing: str  # "anonymous", "memfd"
+    backing: str  # "private", "memfd"
     sealed: bool | None  # by mseal; None: not asked
 
 

@@ -65,10 +65,10 @@ class Mapping:
 
     @property
     def backing(self) -> str:
-        """`anonymous`, `memfd` or `file`."""
+        """`private`, `memfd` or `file`."""
         if self.path.startswith("/memfd:"):
             return "memfd"
-        return "file" if self.inode else "anonymous"
+        return "file" if self.inode else "private"
 
 
 class Mappings:

@@ -10,6 +10,7 @@ the cell says so: an attack that cannot succeed anywhere would prove nothing.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import faulthandler
 import json
@@ -22,6 +23,8 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from pmalloc import Pool, SealedError
@@ -111,11 +114,26 @@ class Protected:
             options: dict[str, Any] = {self.tier: True}
             self.pool.protect(**options)
         if self.tier == table.IMMUTABLE:
-            self.file = self.pool.fileno()
+            self.file = _file_behind(self.address)
 
     def seen(self) -> bytes | None:
         """What a reader finds there now."""
         return calls.load(self.address, len(GENUINE))
+
+
+def _file_behind(address: int) -> int:
+    """The descriptor of the file that is mapped there, found as an attacker would; -1: none."""
+    inode = None
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        span, _, _, _, number, *_ = line.split(None, 5)
+        low, high = (int(word, 16) for word in span.split("-"))
+        if low <= address < high:
+            inode = int(number)
+    for entry in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            if inode and os.fstat(int(entry.name)).st_ino == inode:
+                return int(entry.name)
+    return -1
 
 
 # ---- one attack in one child ----
@@ -181,7 +199,8 @@ def in_arena(work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     if status < 0:
         return {"killed": -status}
-    return json.loads(told or b'{"failed": "the attempt told nothing"}')
+    answer: dict[str, Any] = json.loads(told or b'{"failed": "the attempt told nothing"}')
+    return answer
 
 
 def _quieten() -> None:
@@ -248,16 +267,20 @@ def unavailable(tier: str) -> str | None:
     return told.get("failed")
 
 
+def _run(attack: tries.Attack, make: Callable[[], Plain | Protected]) -> Try:
+    return _judge(attack, in_arena(partial(_attempt, make, attack)))
+
+
 def _attacks(row: table.Row, tier: str) -> Iterator[Try]:
     kind = tier == table.IMMUTABLE
     for attack in tries.ATTACKS:
         if attack.row != row.key or (attack.needs == "file" and not kind):
             continue
-        control = _judge(attack, in_arena(lambda a=attack: _attempt(lambda: Plain(shared=kind), a)))
+        control = _run(attack, partial(Plain, shared=kind))
         if control.verdict in {table.STOPS, "not here"}:
             yield Try(attack.name, "not here", control.detail)
         else:
-            yield _judge(attack, in_arena(lambda a=attack: _attempt(lambda: Protected(tier), a)))
+            yield _run(attack, partial(Protected, tier))
 
 
 def _destroy(tier: str) -> Try:
