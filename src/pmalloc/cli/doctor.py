@@ -12,7 +12,7 @@ from rich.text import Text
 from .output import JSON_HELP, console, print_json, table
 
 if TYPE_CHECKING:
-    from .attacks.arena import Cell
+    from .attacks.arena import Cell, Try
     from .probes import Finding
 
 _STYLES = {"ok": "green", "missing": "yellow", "note": "cyan", "broken": "bold red"}
@@ -112,13 +112,19 @@ def _attack(verbose: bool, as_json: bool) -> None:
     else:
         out = console()
         out.print(f"{_machine()}: what is stopped, tried just now")
-        rows = table("attack", *(HEADS[tier].strip("`") for tier in TIERS))
+        heads = [HEADS[tier].strip("`") for tier in TIERS]
+        rows = table("attack", *heads)
         for row in ROWS:
-            rows.add_row(
-                row.title.replace("`", ""),
-                *(_shown(cells[row.key][tier], verbose) for tier in TIERS),
-            )
+            shown = [_shown(cells[row.key][tier]) for tier in TIERS]
+            rows.add_row(row.title.replace("`", ""), *shown)
         out.print(rows)
+        if verbose:
+            rows = table("attempt", *heads)
+            for row in ROWS:
+                for name, tries in _by_name(cells[row.key]).items():
+                    rows.add_row(name, *(_tried(tries.get(tier)) for tier in TIERS))
+            out.print()
+            out.print(rows)
         if surprising:
             out.print(
                 "!! differs from the table of the threat model; please report it, with this output"
@@ -127,15 +133,30 @@ def _attack(verbose: bool, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _shown(cell: Cell, verbose: bool) -> Text:
-    good = cell.verdict.startswith(("stops", "no effect"))
-    bad = cell.verdict.startswith("no") and not cell.verdict.startswith("not") and not good
-    text = Text(cell.verdict, "green" if good else "yellow" if bad else "")
+def _style(verdict: str) -> str:
+    if verdict.startswith(("stops", "no effect")):
+        return "green"
+    return "yellow" if verdict == "no" or verdict.startswith("no (") else ""
+
+
+def _shown(cell: Cell) -> Text:
+    text = Text(cell.verdict, _style(cell.verdict) if cell.here else "dim")
     if cell.surprising:
         text.append(f" !! expected: {cell.expected}", "bold red")
-    if verbose:
-        for one in cell.tries:
-            text.append(f"\n{one.name}: {one.verdict}", "dim")
-            if one.detail:
-                text.append(f" ({one.detail})", "dim")
     return text
+
+
+def _by_name(row: dict[str, Cell]) -> dict[str, dict[str, Try]]:
+    """The attempts of a row: by name, by tier."""
+    found: dict[str, dict[str, Try]] = {}
+    for tier, cell in row.items():
+        for one in cell.tries:
+            found.setdefault(one.name, {})[tier] = one
+    return found
+
+
+def _tried(one: Try | None) -> Text:
+    if one is None:
+        return Text("")
+    text = Text(one.verdict, _style(one.verdict))
+    return text.append(f" ({one.detail})", "dim") if one.detail else text

@@ -115,13 +115,14 @@ def _seal() -> Finding:
         back = calls.libc.mprotect(address, PAGE, calls.READ_WRITE)
         return "" if back == -1 else "mprotect undid it"
 
-    wrong = _tried(work) or arena.unavailable(table.SEAL)
+    wrong = _tried(work)
+    wrong = arena.no_mseal(wrong) if wrong else arena.unavailable(table.SEAL)
     if not wrong:
         return Finding("protect(seal=True)", OK, "mseal works: a sealed page stays read-only")
     return Finding(
         "protect(seal=True)",
         MISSING,
-        f"mseal: {wrong}",
+        wrong,
         "it raises; whoever can make system calls can undo protect()",
         "Linux 6.10 or later; a seccomp filter must let mseal (number 462) through",
     )

@@ -32,6 +32,7 @@ from pmalloc import Pool, SealedError
 from . import calls, table, tries
 from .calls import GENUINE, PAGE
 
+NOT_HERE = "not here"  # it does not work on ordinary memory either
 _SECONDS = 30
 
 
@@ -40,7 +41,7 @@ class Try:
     """What came of one attack on one tier."""
 
     name: str
-    verdict: str  # a word of the table, or "not here"
+    verdict: str  # a word of the table, or NOT_HERE
     detail: str
 
 
@@ -48,14 +49,15 @@ class Try:
 class Cell:
     """A row of the table on a tier: the worst of its attacks."""
 
-    verdict: str
+    verdict: str  # a word of the table; where `here` is false, what this machine lacks
     expected: str
     tries: tuple[Try, ...]
+    here: bool = True
 
     @property
     def surprising(self) -> bool:
-        """Not what the table says, although the kernel has what it takes."""
-        return self.verdict != self.expected and not self.verdict.startswith("not here")
+        """Not what the table says, although the machine has what it takes."""
+        return self.here and self.verdict != self.expected
 
 
 # ---- targets ----
@@ -146,18 +148,21 @@ def _attempt(make: Callable[[], Plain | Protected], attack: tries.Attack) -> dic
         try:
             target.pin = calls.Ring(target.address, PAGE)
         except OSError as error:
-            return {"missing": f"io_uring: {_errno(error)}"}
+            return {"missing": _errno(error)}
     try:
         target.protect()
     except (BufferError, OSError, RuntimeError) as error:
         if target.pin is None:
             raise
-        return {"refused": str(error), "seen": _hex(target.seen())}
+        why = _errno(error) if isinstance(error, OSError) else str(error)
+        return {"refused": f"protect refuses: {why}", "seen": _hex(target.seen())}
     try:
         return {"error": None, "seen": _hex(attack.run(target))}
     except calls.Killed as killed:
         return {"killed": killed.number}
     except OSError as error:
+        if target.plain:  # whatever it did on the way, it does not work here
+            return {"missing": _errno(error)}
         return {"error": _errno(error), "seen": _hex(target.seen())}
 
 
@@ -214,13 +219,13 @@ def _quieten() -> None:
 def _judge(attack: tries.Attack, told: dict[str, Any]) -> Try:
     """From what the child saw to a word of the table."""
     if "failed" in told:
-        return Try(attack.name, "not here", told["failed"])
+        return Try(attack.name, NOT_HERE, told["failed"])
     if "missing" in told:
-        return Try(attack.name, "not here", told["missing"])
+        return Try(attack.name, NOT_HERE, told["missing"])
     if "killed" in told:
         if told["killed"] != signal.SIGSEGV:
             name = signal.Signals(told["killed"]).name
-            return Try(attack.name, "not here", f"the attacker died of {name}")
+            return Try(attack.name, NOT_HERE, f"the attacker died of {name}")
         return Try(attack.name, table.STOPS, "SIGSEGV")
     intact = told["seen"] == GENUINE.hex()
     if "refused" in told:
@@ -242,29 +247,40 @@ def _judge(attack: tries.Attack, told: dict[str, Any]) -> Try:
 _ORDER = (table.NO, table.DENIAL)  # worst first
 
 
-def _worst(found: list[Try]) -> str:
-    verdicts = {one.verdict for one in found} - {"not here"}
+def _worst(found: list[Try]) -> str | None:
+    verdicts = {one.verdict for one in found} - {NOT_HERE}
     for verdict in _ORDER:
         if verdict in verdicts:
             return verdict
     if verdicts == {table.STOPS, table.NO_EFFECT}:
         return table.MIXED
-    if verdicts:
-        return verdicts.pop()
-    return f"not here ({found[0].detail})"
+    return verdicts.pop() if verdicts else None
 
 
 def unavailable(tier: str) -> str | None:
     """Why this machine cannot make a pool of the tier; None where it can."""
 
-    def work() -> dict[str, Any]:
+    def protect() -> dict[str, Any]:
         Protected(tier).protect()
         return {}
 
-    told = in_arena(work)
-    if "killed" in told:
-        return "the attempt was killed"
-    return told.get("failed")
+    def seal() -> dict[str, Any]:
+        try:
+            calls.seal(calls.mmap_at(0, PAGE, fixed=False), PAGE)
+        except OSError as error:
+            return {"error": _errno(error)}
+        return {"error": None}
+
+    told = in_arena(protect)
+    why: str | None = "the attempt was killed" if "killed" in told else told.get("failed")
+    if why and tier != table.PROTECT and (reason := in_arena(seal).get("error")):
+        return no_mseal(reason)
+    return why
+
+
+def no_mseal(reason: str) -> str:
+    """In words, from the name of an errno."""
+    return "no mseal in this kernel" if reason == "ENOSYS" else f"mseal is refused: {reason}"
 
 
 def _run(attack: tries.Attack, make: Callable[[], Plain | Protected]) -> Try:
@@ -277,8 +293,8 @@ def _attacks(row: table.Row, tier: str) -> Iterator[Try]:
         if attack.row != row.key or (attack.needs == "file" and not kind):
             continue
         control = _run(attack, partial(Plain, shared=kind))
-        if control.verdict in {table.STOPS, "not here"}:
-            yield Try(attack.name, "not here", control.detail)
+        if control.verdict == NOT_HERE:
+            yield Try(attack.name, NOT_HERE, control.detail)
         else:
             yield _run(attack, partial(Protected, tier))
 
@@ -325,13 +341,13 @@ def _shared(tier: str) -> Try:
 def _said(name: str, told: dict[str, Any]) -> Try:
     if "verdict" in told:
         return Try(name, told["verdict"], told["detail"])
-    return Try(name, "not here", told.get("failed") or "the attempt was killed")
+    return Try(name, NOT_HERE, told.get("failed") or "the attempt was killed")
 
 
 def cell(row: table.Row, tier: str) -> Cell:
     """Tries a row of the table on a tier, on the running kernel."""
     if row.key == "rare-write":
-        found = [Try("rare_write", table.LATER, "")]
+        found = [Try("rare_write", row.expected(tier), "")]  # there is nothing to try yet
     elif row.key == "destroy":
         found = [_destroy(tier)]
     elif row.key == "shared":
@@ -339,14 +355,18 @@ def cell(row: table.Row, tier: str) -> Cell:
     else:
         found = list(_attacks(row, tier))
     if not found:
-        found = [Try("", table.NO_FILE, "private memory")]
-    return Cell(_worst(found), row.expected(tier), tuple(found))
+        found = [Try("any", table.NO_FILE, "")]
+    verdict, expected = _worst(found), row.expected(tier)
+    if verdict is None:
+        why = f"{NOT_HERE}: {found[0].name}: {found[0].detail}"
+        return Cell(why, expected, tuple(found), here=False)
+    return Cell(verdict, expected, tuple(found))
 
 
 def run() -> dict[str, dict[str, Cell]]:
     """The whole table: by row, by tier.
 
-    A tier that this kernel has not gets `not here` in each cell.
+    Each cell of a tier that this machine has not says what is missing.
     """
     missing = {tier: unavailable(tier) for tier in table.TIERS}
     rows: dict[str, dict[str, Cell]] = {}
@@ -354,7 +374,7 @@ def run() -> dict[str, dict[str, Cell]]:
         rows[row.key] = {
             tier: cell(row, tier)
             if (why := missing[tier]) is None
-            else Cell(f"not here ({why})", row.expected(tier), ())
+            else Cell(why, row.expected(tier), (), here=False)
             for tier in table.TIERS
         }
     return rows

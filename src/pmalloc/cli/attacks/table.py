@@ -65,7 +65,7 @@ ROWS = (
         "the file behind it: `pwrite`, `ftruncate`, punching a hole, a writable mapping",
         *(NO_FILE, NO_FILE, STOPS),
     ),
-    Row("rare-write", "rare write possible", LATER, LATER, LATER),
+    Row("rare-write", "rare write possible", LATER, LATER, NEVER),
     Row("shared", "shared with unrelated processes", NO, NO, YES),
     Row("destroy", "can be destroyed", YES, NO, NO),
 )

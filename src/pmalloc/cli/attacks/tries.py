@@ -6,6 +6,7 @@ bytes, or None where reading would fault. An OSError is the kernel's refusal.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
@@ -15,6 +16,9 @@ from typing import Protocol
 
 from . import calls
 from .calls import FORGED, GENUINE, PAGE, READ_WRITE, libc, must, store
+
+_MADV_WIPEONFORK = 18
+_MADV_PAGEOUT = 21
 
 
 class Target(Protocol):
@@ -165,9 +169,11 @@ def _dontneed(target: Target) -> bytes | None:
 @attack("discard", "MADV_FREE")
 def _free(target: Target) -> bytes | None:
     _advise(target, mmap.MADV_FREE)
-    # The kernel drops the page when it is short of memory. That may take days: a page that is
-    # free to go counts as gone.
-    return b""
+    # The kernel drops the page when it is short of memory, or asked to look at this one.
+    with contextlib.suppress(OSError):
+        _advise(target, _MADV_PAGEOUT)
+    seen = target.seen()
+    return b"" if seen == GENUINE else seen  # free to go: that it is still there is luck
 
 
 @attack("discard", "MADV_REMOVE")
@@ -178,7 +184,7 @@ def _remove(target: Target) -> bytes | None:
 
 @attack("discard", "MADV_WIPEONFORK")
 def _wipeonfork(target: Target) -> bytes | None:
-    _advise(target, 18)
+    _advise(target, _MADV_WIPEONFORK)
     return calls.in_child(target.seen)
 
 
