@@ -6,6 +6,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "../libpmalloc/share.h"
 #include "errors.h"
 #include "pool_type.h"
 
@@ -78,6 +79,14 @@ static PyObject *get_pool(PyObject *op, void *unused) {
   (void)unused;
   return Py_NewRef(((pm_allocation *)op)->pool);
 }
+static PyObject *get_shared_index(PyObject *op, void *unused) {
+  (void)unused;
+  const pm_allocation *self = (pm_allocation *)op;
+  size_t index;
+  if (pmalloc_pool_shared_index(self->pool->pool, self->address, &index) != PMALLOC_OK)
+    Py_RETURN_NONE;
+  return PyLong_FromSize_t(index);
+}
 static PyObject *get_freed(PyObject *op, void *unused) {
   (void)unused;
   return PyBool_FromLong(((pm_allocation *)op)->freed);
@@ -87,6 +96,8 @@ static PyGetSetDef getset[] = {
     {"address", get_address, NULL, "Address of the first byte (int).", NULL},
     {"size", get_size, NULL, "Size in bytes (int), as asked for.", NULL},
     {"pool", get_pool, NULL, "The Pool it belongs to.", NULL},
+    {"shared_index", get_shared_index, NULL,
+     "Its number in open_shared()'s eyes (int); None unless its pool is immutable.", NULL},
     {"freed", get_freed, NULL, "Whether it was freed (bool).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

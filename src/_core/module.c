@@ -8,6 +8,7 @@
 #include "guards.h"
 #include "pool_type.h"
 #include "selftest.h"
+#include "shared_type.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
   (void)module;
@@ -82,6 +83,8 @@ static PyMethodDef methods[] = {
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
     {"install_handler", install_handler, METH_O,
      "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
+    {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
+     "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};
 
 static int exec(PyObject *module) {
@@ -89,6 +92,7 @@ static int exec(PyObject *module) {
     return -1;
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
+      PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0)

@@ -102,6 +102,45 @@ static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
   return allocation;
 }
 
+/* The copy and the array; both are an alloc() and a check before it. */
+static PyObject *copy(PyObject *op, PyObject *source) {
+  pm_pool *self = (pm_pool *)op;
+  Py_buffer from;
+  void *address;
+  if (PyObject_GetBuffer(source, &from, PyBUF_FULL_RO) < 0)
+    return NULL;
+  PyObject *allocation = NULL;
+  enum pmalloc_status status = pmalloc_pool_alloc(self->pool, (size_t)from.len, 0, &address);
+  if (status != PMALLOC_OK)
+    pm_raise_status(status, "copy into", name_of(self));
+  else if (PyBuffer_ToContiguous(address, &from, from.len, 'C') < 0 ||
+           (allocation = pm_allocation_new(self, address, from.len)) == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  PyBuffer_Release(&from);
+  return allocation;
+}
+
+static PyObject *array(PyObject *op, PyObject *args) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t n, itemsize;
+  if (!PyArg_ParseTuple(args, "nn:array", &n, &itemsize))
+    return NULL;
+  if (n < 0 || itemsize < 1)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot allocate from pool '%U': an array has 0 or more items of 1 byte or "
+                        "more, not %zd of %zd",
+                        self->name, n, itemsize);
+  void *address;
+  enum pmalloc_status status =
+      pmalloc_pool_array(self->pool, (size_t)n, (size_t)itemsize, &address);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "allocate from", name_of(self));
+  PyObject *allocation = pm_allocation_new(self, address, n * itemsize);
+  if (allocation == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return allocation;
+}
+
 static PyObject *free_(PyObject *op, PyObject *arg) {
   pm_pool *self = (pm_pool *)op;
   if (!Py_IS_TYPE(arg, &PmAllocation_Type))
@@ -180,6 +219,21 @@ static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (status != PMALLOC_OK)
     return pm_raise_status(status, protect_verbs[tier], name_of(self));
   Py_RETURN_NONE;
+}
+
+static PyObject *fileno_(PyObject *op, PyObject *unused) {
+  const pm_pool *self = (pm_pool *)op;
+  int fd;
+  (void)unused;
+  enum pmalloc_status status = pmalloc_pool_fileno(self->pool, &fd);
+  if (status == PMALLOC_ERR_INVALID)
+    return PyErr_Format(PmError,
+                        "cannot share pool '%U': it is not immutable; create it with "
+                        "backing='memfd' and call protect(immutable=True)",
+                        self->name);
+  if (status != PMALLOC_OK)
+    return PyErr_SetFromErrno(PyExc_OSError);
+  return PyLong_FromLong(fd);
 }
 
 static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
@@ -272,6 +326,9 @@ static PyObject *repr(PyObject *op) {
 static PyMethodDef methods[] = {
     {"alloc", KEYWORDS(alloc), METH_VARARGS | METH_KEYWORDS,
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
+    {"array", array, METH_VARARGS,
+     "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"prealloc", prealloc, METH_O,
@@ -281,6 +338,8 @@ static PyMethodDef methods[] = {
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},
+    {"fileno", fileno_, METH_NOARGS,
+     "fileno($self, /)\n--\n\nThe descriptor of an immutable pool's memory, to be sent."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
      "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
     {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},

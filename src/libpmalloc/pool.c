@@ -37,6 +37,12 @@ static uintptr_t last_id;
 void pools_lock(void) { pthread_mutex_lock(&list_lock); }
 void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
 pmalloc_pool *pools_newest(void) { return newest; }
+uintptr_t pools_new_id(void) {
+  pools_lock();
+  uintptr_t id = ++last_id;
+  pools_unlock();
+  return id;
+}
 
 void pool_lock_to_map(pmalloc_pool *pool) {
   if (atomic_load(&pool->mapped)) {

@@ -94,6 +94,18 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes);
  * a page; 0: 16). */
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out);
 
+/* Other forms of the same; all memory is zeroed where nothing is copied into it. The array form
+ * answers PMALLOC_ERR_NOMEM where n times size overflows. */
+enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size, void **out);
+enum pmalloc_status pmalloc_pool_copy(pmalloc_pool *pool, const void *from, size_t size,
+                                      void **out);
+enum pmalloc_status pmalloc_pool_strdup(pmalloc_pool *pool, const char *text, char **out);
+
+/* The pool of those who want none of their own, made at the first call, named "global". It is
+ * protected once, like any other: from then on it refuses allocations. Destroyed, it is made anew;
+ * it must not be forgotten. */
+enum pmalloc_status pmalloc_pool_global(pmalloc_pool **out);
+
 /* Takes an allocation back before protect: its bytes are zeroed and used again.
  * After protect it only drops out of the accounting. */
 enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation);

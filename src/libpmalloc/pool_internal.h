@@ -94,6 +94,9 @@ pmalloc_pool *pools_newest(void);
 /* Where the newest pool is kept, for the beacon. */
 extern pmalloc_pool *const *const pools_head;
 
+/* A number no pool of this process has or will have. Takes that lock. */
+uintptr_t pools_new_id(void);
+
 /* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
                               struct cold_chunk **out);

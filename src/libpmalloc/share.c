@@ -113,15 +113,17 @@ enum pmalloc_status pmalloc_pool_shared_index(pmalloc_pool *pool, const void *al
   if (pool->tier != PMALLOC_IMMUTABLE)
     status = PMALLOC_ERR_INVALID;
   const struct cold_chunk *its = status == PMALLOC_ERR_FOREIGN ? chunk_of(pool, allocation) : NULL;
-  for (uint32_t n = 0; its && status == PMALLOC_ERR_FOREIGN && n <= its->index; n++) {
+  for (uint32_t n = 0; its && n < its->index; n++) {
     const struct cold_chunk *chunk = cold_chunk_at(pool->cold, n);
-    for (size_t granule = 0; next_allocation(chunk, &granule); granule++, index++) {
-      if (chunk->pages.base + granule * PMALLOC_GRANULE == allocation) {
-        *out = index;
-        status = PMALLOC_OK;
-        break;
-      }
-    }
+    if (chunk->kind == PMALLOC_RAW)
+      index += bitmap_count(chunk->starts, chunk->used);
+  }
+  size_t offset = its ? (size_t)((const char *)allocation - its->pages.base) : 1;
+  size_t granule = offset / PMALLOC_GRANULE;
+  if (offset % PMALLOC_GRANULE == 0 && its->kind == PMALLOC_RAW &&
+      bitmap_test(its->starts, granule)) {
+    *out = index + bitmap_count(its->starts, granule);
+    status = PMALLOC_OK;
   }
   pthread_mutex_unlock(&pool->lock);
   return status;
@@ -131,6 +133,7 @@ enum pmalloc_status pmalloc_pool_shared_index(pmalloc_pool *pool, const void *al
 
 struct pmalloc_shared {
   struct pages pages;
+  struct registry_record *record;
   size_t file_size, table, count;
   int sealed;
   char name[PMALLOC_NAME_MAX + 1];
@@ -182,21 +185,40 @@ static enum pmalloc_status map(pmalloc_shared *shared, int fd, unsigned flags) {
   return pages_map_foreign(&shared->pages, fd, shared->file_size);
 }
 
-enum pmalloc_status pmalloc_shared_open(pmalloc_shared **out, int fd, unsigned flags) {
-  pmalloc_shared *shared = calloc(1, sizeof *shared);
-  if (!shared)
-    return PMALLOC_ERR_NOMEM;
-  enum pmalloc_status status = map(shared, fd, flags);
-  if (status == PMALLOC_OK && !believe(shared))
-    status = PMALLOC_ERR_FORMAT;
+/* Believes the file, or not. */
+static enum pmalloc_status read_directory(pmalloc_shared *shared) {
+  enum pmalloc_status status = believe(shared) ? PMALLOC_OK : PMALLOC_ERR_FORMAT;
   for (size_t n = 0; status == PMALLOC_OK && n < shared->count; n++) {
     const void *at;
     size_t size;
     status = pmalloc_shared_get(shared, n, &at, &size);
   }
+  return status;
+}
+
+/* Lets reports say whose memory it is. */
+static enum pmalloc_status make_known(pmalloc_shared *shared) {
+  enum pmalloc_status status = registry_record_new(&shared->record, pools_new_id(), shared->name);
+  if (status != PMALLOC_OK)
+    return status;
+  shared->record->shared = shared;
+  return registry_add(&shared->pages, shared->record, NULL);
+}
+
+enum pmalloc_status pmalloc_shared_open(pmalloc_shared **out, int fd, unsigned flags) {
+  pmalloc_shared *shared = calloc(1, sizeof *shared);
+  if (!shared)
+    return PMALLOC_ERR_NOMEM;
+  enum pmalloc_status status = map(shared, fd, flags);
+  if (status == PMALLOC_OK)
+    status = read_directory(shared);
+  if (status == PMALLOC_OK)
+    status = make_known(shared);
   if (status != PMALLOC_OK) {
     int reason = errno;
-    pmalloc_shared_close(shared);
+    if (shared->pages.base)
+      pages_unmap(&shared->pages);
+    free(shared);
     errno = reason;
     return status;
   }
@@ -209,6 +231,39 @@ enum pmalloc_status pmalloc_shared_open(pmalloc_shared **out, int fd, unsigned f
   return PMALLOC_OK;
 }
 
+enum pmalloc_status pmalloc_shared_close(pmalloc_shared *shared) {
+  if (shared->sealed)
+    return PMALLOC_ERR_SEALED;
+  registry_bury(shared->record);
+  enum pmalloc_status status = pages_retire(&shared->pages);
+  if (status != PMALLOC_OK) {
+    registry_revive(shared->record);
+    return status;
+  }
+  free(shared);
+  return PMALLOC_OK;
+}
+
+/* The entries are sorted where a pool wrote them. Where somebody else did, a search among them ends
+ * as well. */
+void share_find(const struct pmalloc_shared *shared, struct pmalloc_where *out) {
+  size_t low = 0, high = shared->count;
+  while (low < high) {
+    size_t middle = low + (high - low) / 2;
+    const void *at;
+    size_t size;
+    if (pmalloc_shared_get(shared, middle, &at, &size) != PMALLOC_OK)
+      return;
+    if (out->offset_in_chunk < (size_t)((const char *)at - shared->pages.base)) {
+      high = middle;
+    } else {
+      low = middle + 1;
+      out->object_start = (uintptr_t)at;
+      out->object_end = (uintptr_t)at + size;
+    }
+  }
+}
+
 const char *pmalloc_shared_name(const pmalloc_shared *shared) { return shared->name; }
 
 size_t pmalloc_shared_count(const pmalloc_shared *shared) { return shared->count; }
@@ -216,9 +271,3 @@ size_t pmalloc_shared_count(const pmalloc_shared *shared) { return shared->count
 size_t pmalloc_shared_bytes(const pmalloc_shared *shared) { return shared->file_size; }
 
 int pmalloc_shared_is_sealed(const pmalloc_shared *shared) { return shared->sealed; }
-
-void pmalloc_shared_close(pmalloc_shared *shared) {
-  if (shared->pages.base && !shared->sealed)
-    pages_unmap(&shared->pages);
-  free(shared);
-}

@@ -43,9 +43,9 @@ int pmalloc_shared_is_sealed(const pmalloc_shared *shared);
 enum pmalloc_status pmalloc_shared_get(const pmalloc_shared *shared, size_t n, const void **at,
                                        size_t *size);
 
-/* Unmaps it and frees the handle; pointers into it are dangling. Of a sealed one only the handle is
- * freed. */
-void pmalloc_shared_close(pmalloc_shared *shared);
+/* Ends it, as a pool is destroyed: the memory goes back, whoever still reads it faults. The handle
+ * is gone then. PMALLOC_ERR_SEALED for a sealed one, which stays. */
+enum pmalloc_status pmalloc_shared_close(pmalloc_shared *shared);
 
 /* The number under which another process finds an allocation of this immutable pool.
  * PMALLOC_ERR_INVALID where the pool is not immutable, PMALLOC_ERR_FOREIGN where the address is no

@@ -14,7 +14,7 @@ After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
 2017-2018) and ``__ro_after_init``.
 """
 
-from ._core import Allocation, FrozenDict, FrozenList, FrozenSet
+from ._core import Allocation, FrozenDict, FrozenList, FrozenSet, SharedPool
 from ._errors import (
     CorruptionError,
     DestroyedError,
@@ -24,7 +24,8 @@ from ._errors import (
     UnfreezableError,
 )
 from ._objects import freeze, is_protected, root, thaw
-from ._pools import Pool, pool_of, pools
+from ._pools import Pool, global_pool, pool_of, pools
+from ._shared import open_shared
 
 __version__ = "0.1.0"
 
@@ -39,9 +40,12 @@ __all__ = [
     "Pool",
     "ProtectedError",
     "SealedError",
+    "SharedPool",
     "UnfreezableError",
     "freeze",
+    "global_pool",
     "is_protected",
+    "open_shared",
     "pool_of",
     "pools",
     "root",

@@ -1,6 +1,9 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
+from collections.abc import Buffer, Iterator
 from typing import ClassVar, Literal, Self, TypedDict, TypeVar, final, overload
+
+from _typeshed import FileDescriptorLike
 
 from ._pools import Pool as _PythonPool
 
@@ -58,9 +61,46 @@ class Allocation:
     @property
     def freed(self) -> bool:
         """Whether it was freed."""
+    @property
+    def shared_index(self) -> int | None:
+        """Its number in the eyes of `open_shared`; None unless its pool is immutable."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
+
+@final
+class SharedPool:
+    """Another process's immutable pool, read-only; `open_shared` makes it.
+
+    A sequence of read-only memoryviews, one for each allocation that was alive when the pool was
+    made immutable, in the order of addresses: `Allocation.shared_index` is the number of one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The pool's name in the process that made it."""
+    @property
+    def views(self) -> tuple[memoryview, ...]:
+        """All allocations."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are mapped; 0 once closed."""
+    @property
+    def sealed(self) -> bool:
+        """Whether the mapping is sealed, and stays for the life of the process."""
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, n: int, /) -> memoryview: ...
+    def __iter__(self) -> Iterator[memoryview]: ...
+    def close(self) -> None:
+        """Gives the memory back. Closing a closed one does nothing.
+
+        Raises:
+            SealedError: it was opened with `seal`, and the kernel can.
+            BufferError: views of it are alive.
+        """
 
 # Calling a frozen type gives what calling the plain one would: a type checker cannot say that.
 
@@ -103,6 +143,21 @@ class Pool:
             ValueError: size or alignment no pool can honour.
             MemoryError: out of memory; the pool is as it was.
         """
+    def copy(self, data: Buffer, /) -> Allocation:
+        """An allocation of the size and content of `data`, anything with the buffer protocol.
+        A str has to be encoded; what is not contiguous is copied in C order.
+
+        Raises:
+            ProtectedError, DestroyedError, MemoryError: as alloc.
+        """
+    def array(self, n: int, itemsize: int, /) -> Allocation:
+        """An allocation of `n` items of `itemsize` bytes, zeroed.
+
+        Raises:
+            ValueError: `n` is negative or `itemsize` less than 1.
+            MemoryError: their product is more than there can be, too.
+            ProtectedError, DestroyedError: as alloc.
+        """
     def free(self, allocation: Allocation, /) -> None:
         """Takes an allocation back; its memory is used again. In a protected pool it only
         drops out of the accounting.
@@ -134,6 +189,15 @@ class Pool:
     def freeze(self, obj: _T, /) -> _T: ...
     def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
+    def fileno(self) -> int:
+        """The descriptor of an immutable pool's memory, for `open_shared` in another process.
+
+        It is the pool's own, read-only and close-on-exec: send or duplicate it, do not close it.
+
+        Raises:
+            PmallocError: the pool is not immutable.
+            OSError: somebody closed the descriptor; errno is EBADF.
+        """
     def destroy(self, force: bool = False) -> None:
         """Ends the pool; see pmalloc.Pool.destroy."""
     def stats(self) -> PoolStats:
@@ -144,4 +208,7 @@ def is_protected(obj: object, /) -> bool: ...
 def is_frozen(obj: object, /) -> bool: ...
 def pool_id_of(obj: object, /) -> int | None: ...
 def root(name: str, /) -> object: ...
+def open_shared(
+    fd: FileDescriptorLike, *, verify: bool = True, seal: bool = True
+) -> SharedPool: ...
 def install_handler(stack_signal: int, /) -> None: ...

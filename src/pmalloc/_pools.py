@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
 from types import TracebackType
 from typing import Literal, Self
 
@@ -11,6 +13,15 @@ from . import _core, _handler
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
 _live: dict[str, Pool] = {}
+
+
+_global: Pool | None = None
+_global_lock = threading.Lock()
+os.register_at_fork(
+    before=_global_lock.acquire,
+    after_in_parent=_global_lock.release,
+    after_in_child=_global_lock.release,
+)
 
 
 class Pool(_core.Pool):
@@ -124,6 +135,26 @@ class Pool(_core.Pool):
                 # The exception that is on its way is the one to see.
                 if error is not None:
                     error.add_note(f"pool {self.name!r} was left {self.state}: {reason}")
+
+
+def global_pool() -> Pool:
+    """The pool for those who want none of their own; made at the first call, named "global".
+
+    It is a pool like any other, one for the whole process. Whoever protects it protects what all
+    others put there: from then on it refuses to allocate and to freeze, as any protected pool
+    does, and there is no second one. Destroyed, it is made anew at the next call.
+
+    Raises:
+        ValueError: a live pool that somebody else made has that name.
+        MemoryError, OSError: as `Pool`.
+
+    Idea: the single default pool of the Linux kernel's pmalloc series.
+    """
+    global _global
+    with _global_lock:
+        if _global is None or _global.state == "destroyed":
+            _global = Pool("global")
+        return _global
 
 
 def pools() -> list[Pool]:

@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pmalloc import Pool, SealedError
+from pmalloc import PmallocError, Pool, SealedError
 
 from . import calls, table, tries
 from .calls import GENUINE, PAGE
@@ -324,11 +324,13 @@ def _shared(tier: str) -> Try:
     def work() -> dict[str, Any]:
         target = Protected(tier)
         target.protect()
-        if target.file < 0:
-            return {"verdict": table.NO, "detail": "no file descriptor; children of fork only"}
+        try:
+            fd = target.pool.fileno()
+        except PmallocError as error:
+            return {"verdict": table.NO, "detail": str(error)}
         done = subprocess.run(  # noqa: S603 - this very Python
-            [sys.executable, "-I", "-c", _READER, str(target.file), GENUINE.decode()],
-            pass_fds=[target.file],
+            [sys.executable, "-I", "-c", _READER, str(fd), GENUINE.decode()],
+            pass_fds=[fd],
             stdout=subprocess.PIPE,
             check=True,
         )
