@@ -22,6 +22,7 @@ pytest.importorskip("rich")
 from child import in_child
 
 from pmalloc.cli import beacon, process
+from pmalloc.cli.attacks import arena
 from pmalloc.cli.process import ProcessError
 
 READY = "\nprint('ready', flush=True)\ninput()\n"
@@ -100,6 +101,36 @@ def test_pools_in_every_state():
     assert [chunk.index for chunk in many.chunks] == list(range(300))
     assert len({chunk.address for chunk in many.chunks}) == 300
     assert many.bytes == 300 * 4096 == many.used_bytes
+
+
+@pytest.mark.parametrize("tier", ["seal", "immutable"])
+def test_pools_of_the_stronger_tiers(tier: str):
+    if why := arena.unavailable(tier):
+        pytest.skip(why)
+    backing, state, modes = {
+        "seal": ("private", "sealed", {"r--p"}),
+        "immutable": ("memfd", "immutable", {"r--s", "r--p"}),
+    }[tier]
+    code = f"""
+    pool = pmalloc.Pool("strong", backing="{backing}", chunk_size=4096)
+    for _ in range(3):
+        pool.alloc(4096)
+    pool.protect({tier}=True)
+    still_open = pmalloc.Pool("memfd", backing="memfd")
+    still_open.alloc(1)
+    """
+    with running(code) as child:
+        pools = {pool.name: pool for pool in beacon.look(child.pid).pools}
+        done = command("maps", str(child.pid))
+    strong = pools["strong"]
+    assert (strong.state, strong.backing, strong.problems) == (state, backing, [])
+    assert {chunk.mode for chunk in strong.chunks} <= modes
+    smaps = open("/proc/self/smaps").read()
+    kernel_tells = all(chunk.sealed for chunk in strong.chunks)
+    assert kernel_tells or " sl" not in smaps
+    assert (pools["memfd"].state, pools["memfd"].backing) == ("open", "memfd")
+    [row] = [line for line in done.stdout.splitlines() if line.startswith("strong ")]
+    assert row.split()[1] == state
 
 
 def test_oneself_by_the_same_way(name: str):
