@@ -30,9 +30,7 @@
 
 #include "pool_internal.h"
 
-#ifndef PMALLOC_VERSION
-#define PMALLOC_VERSION "0.1.0"
-#endif
+#define LIBRARY_VERSION "0.1.0"
 
 #define FIELD(name, type, member) {name, offsetof(type, member), sizeof(((type *)0)->member)}
 #define SIZE(name, type) {name, 0, sizeof(type)}
@@ -42,72 +40,70 @@
 #define SLAB(member) FIELD("slab." #member, struct cold_slab, member)
 #define PAGES(member) FIELD("pages." #member, struct pages, member)
 
-static const struct beacon beacon
-    __attribute__((used, aligned(64))) =
+static const __attribute__((used, aligned(64))) struct beacon beacon = {
+    .magic = BEACON_MAGIC,
+    .format = BEACON_FORMAT,
+    .size = sizeof(struct beacon),
+    .self = &beacon,
+    .pools = &pools_head,
+    .version = LIBRARY_VERSION,
+    .field_size = sizeof(struct beacon_field),
+    .field_count = BEACON_FIELDS,
+    .states =
         {
-            .magic = BEACON_MAGIC,
-            .format = BEACON_FORMAT,
-            .size = sizeof(struct beacon),
-            .self = &beacon,
-            .pools = &pools_head,
-            .version = PMALLOC_VERSION,
-            .field_size = sizeof(struct beacon_field),
-            .field_count = BEACON_FIELDS,
-            .states =
-                {
-                    [PMALLOC_OPEN] = "open",
-                    [PMALLOC_PROTECTED] = "protected",
-                    [PMALLOC_DESTROYED_STATE] = "destroyed",
-                },
-            .tiers =
-                {
-                    [PMALLOC_PLAIN] = "protected",
-                    [PMALLOC_SEALED] = "sealed",
-                    [PMALLOC_IMMUTABLE] = "immutable",
-                },
-            .fields =
-                {
-                    SIZE("pool", struct pmalloc_pool),
-                    POOL(older),
-                    POOL(state),
-                    POOL(tier),
-                    POOL(backing),
-                    POOL(id),
-                    POOL(cold),
-                    POOL(slabs),
-                    POOL(reserved_bytes),
-                    POOL(used_bytes),
-                    POOL(allocations),
-                    POOL(objects),
-                    /* A flexible array has no size; the name ends at its NUL. */
-                    {"pool.name", offsetof(struct pmalloc_pool, name), PMALLOC_NAME_MAX + 1},
+            [PMALLOC_OPEN] = "open",
+            [PMALLOC_PROTECTED] = "protected",
+            [PMALLOC_DESTROYED_STATE] = "destroyed",
+        },
+    .tiers =
+        {
+            [PMALLOC_PLAIN] = "protected",
+            [PMALLOC_SEALED] = "sealed",
+            [PMALLOC_IMMUTABLE] = "immutable",
+        },
+    .fields =
+        {
+            SIZE("pool", struct pmalloc_pool),
+            POOL(older),
+            POOL(state),
+            POOL(tier),
+            POOL(backing),
+            POOL(id),
+            POOL(cold),
+            POOL(slabs),
+            POOL(reserved_bytes),
+            POOL(used_bytes),
+            POOL(allocations),
+            POOL(objects),
+            /* A flexible array has no size; the name ends at its NUL. */
+            {"pool.name", offsetof(struct pmalloc_pool, name), PMALLOC_NAME_MAX + 1},
 
-                    SIZE("cold", struct cold),
-                    COLD(magic),
-                    COLD(id),
-                    COLD(state),
-                    COLD(chunks),
-                    COLD(segment),
-                    COLD(name),
-                    /* The first segment holds this many chunks, each one after it twice as many. */
-                    {"cold.first_segment", COLD_FIRST_SEGMENT, 0},
+            SIZE("cold", struct cold),
+            COLD(magic),
+            COLD(id),
+            COLD(state),
+            COLD(chunks),
+            COLD(segment),
+            COLD(name),
+            /* The first segment holds this many chunks, each one after it twice as many. */
+            {"cold.first_segment", COLD_FIRST_SEGMENT, 0},
 
-                    SIZE("chunk", struct cold_chunk),
-                    CHUNK(pages),
-                    CHUNK(index),
-                    CHUNK(kind),
-                    CHUNK(used),
+            SIZE("chunk", struct cold_chunk),
+            CHUNK(pages),
+            CHUNK(index),
+            CHUNK(kind),
+            CHUNK(used),
 
-                    SIZE("slab", struct cold_slab),
-                    SLAB(pages),
-                    SLAB(older),
+            SIZE("slab", struct cold_slab),
+            SLAB(pages),
+            SLAB(older),
 
-                    SIZE("pages", struct pages),
-                    PAGES(base),
-                    PAGES(size),
-                    PAGES(outer),
-                    PAGES(outer_size),
-                },
+            SIZE("pages", struct pages),
+            PAGES(base),
+            PAGES(size),
+            PAGES(outer),
+            PAGES(outer_size),
+        },
 };
 
 _Static_assert(sizeof BEACON_MAGIC == 16, "the magic is 16 bytes");
