@@ -3,12 +3,14 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -25,6 +27,7 @@ from pmalloc.cli import beacon, process
 from pmalloc.cli.attacks import arena
 from pmalloc.cli.process import ProcessError
 
+ROOT = Path(__file__).parents[2]
 READY = "\nprint('ready', flush=True)\ninput()\n"
 
 
@@ -204,6 +207,52 @@ def test_what_the_kernel_says_is_held_against_what_the_pool_says():
     assert f"problem: pool 'undone': {problem}" in done.stdout
     [pool] = [p for p in json.loads(as_json.stdout)["processes"][0]["pools"] if p["problems"]]
     assert (pool["name"], pool["problems"]) == ("undone", [problem])
+
+
+C_PROGRAM = """
+#include <stdio.h>
+#include "pool.h"
+
+int main(void) {
+  pmalloc_pool *pool;
+  void *memory;
+  if (pmalloc_pool_create(&pool, "from C", 0) || pmalloc_pool_alloc(pool, 100, 0, &memory) ||
+      pmalloc_pool_protect(pool))
+    return 1;
+  puts("ready");
+  fflush(stdout);
+  return getchar();
+}
+"""
+
+
+def test_a_program_in_c(tmp_path):
+    """libpmalloc linked in statically, and everything dropped that nothing refers to."""
+    compiler = os.environ.get("CC") or shutil.which("cc")
+    if not compiler:
+        pytest.skip("no C compiler")
+    (tmp_path / "server.c").write_text(C_PROGRAM)
+    sections = ["-ffunction-sections", "-fdata-sections"]
+    include = [f"-I{ROOT}/src/libpmalloc", f"-I{ROOT}/include"]
+    sources = sorted(map(str, (ROOT / "src/libpmalloc").glob("*.c")))
+    flags = ["-std=c11", "-D_GNU_SOURCE", "-pthread", "-O1", *sections, *include]
+    subprocess.run([*compiler.split(), *flags, "-c", *sources], cwd=tmp_path, check=True)
+    objects = sorted(map(str, tmp_path.glob("*.o")))
+    subprocess.run(["ar", "rcs", "libpmalloc.a", *objects], cwd=tmp_path, check=True)
+    link = ["server.c", "libpmalloc.a", "-Wl,--gc-sections", "-s", "-o", "server"]
+    subprocess.run([*compiler.split(), *flags, *link], cwd=tmp_path, check=True)
+    with subprocess.Popen(
+        [tmp_path / "server"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            seen = beacon.look(child.pid)
+        finally:
+            child.kill()
+    [pool] = seen.pools
+    assert (pool.name, pool.state, pool.allocations) == ("from C", "protected", 1)
+    assert (seen.problems, pool.problems) == ([], [])
 
 
 # ---- who cannot be read ----
