@@ -45,6 +45,7 @@ _PROTECTED = 1
 _COLD_MAGIC = 0x636F6C64706D616C
 _LARGEST_MAPPING_SEARCHED = 64 << 20
 _TRIES = 6
+_SEALED = ("sealed", "immutable")
 
 _NEEDED = (
     *(f"pool.{m}" for m in ("older", "state", "id", "cold", "slabs", "name")),
@@ -103,7 +104,7 @@ class Chunk:
     used_bytes: int  # handed out from the front, holes included
     mode: str  # what the kernel says: "r--p", "rw-p"; "?" where it is not mapped
     backing: str  # "private", "memfd"
-    sealed: bool | None  # by mseal; None: not asked
+    sealed: bool | None  # by mseal, says the kernel; None: it says nothing
 
 
 @dataclass(slots=True)
@@ -334,7 +335,10 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
     modes = sorted({mapping.mode for mapping in covering})
     chunk.mode = " ".join(modes)
     chunk.backing = covering[0].backing
-    chunk.sealed = all(mapping.sealed for mapping in covering)
+    if mappings.tell_seals:
+        chunk.sealed = all(mapping.sealed for mapping in covering)
+        if pool.state in _SEALED and not chunk.sealed:
+            pool.problems.append(f"chunk {index} is not sealed, and the pool is {pool.state}")
     pool.backing = chunk.backing
     if pool.state not in {"open", "destroyed"} and any(mode[1] == "w" for mode in modes):
         pool.problems.append(f"chunk {index} is writable, and the pool is {pool.state}")
@@ -402,7 +406,8 @@ def look(pid: int) -> ProcessSeen:
         problems: list[str] = []
         changing = True
         for attempt in range(_TRIES):
-            pools, problems = _reading(process, beacons)
+            sealed = any(pool.state in _SEALED for pool in pools)
+            pools, problems = _reading(process, beacons, sealed)
             outline = ([pool.outline() for pool in pools], problems)
             if outline == before:
                 changing = False
@@ -420,8 +425,10 @@ def look(pid: int) -> ProcessSeen:
         )
 
 
-def _reading(process: Process, beacons: list[Beacon]) -> tuple[list[PoolSeen], list[str]]:
-    mappings = process.mappings(seals=True)
+def _reading(
+    process: Process, beacons: list[Beacon], seals: bool
+) -> tuple[list[PoolSeen], list[str]]:
+    mappings = process.mappings(seals=seals)
     pools: list[PoolSeen] = []
     problems: list[str] = []
     for beacon in beacons:

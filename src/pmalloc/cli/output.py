@@ -23,7 +23,7 @@ def console() -> Console:
 
 def table(*columns: str, right: tuple[str, ...] = ()) -> Table:
     """An empty table; columns named in `right` hold figures."""
-    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    made = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, show_header=any(columns))
     for column in columns:
         made.add_column(column, justify="right" if column in right else "left", overflow="fold")
     return made

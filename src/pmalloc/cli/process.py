@@ -7,6 +7,7 @@ ptrace it, and the messages here say who has that.
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -61,7 +62,7 @@ class Mapping:
     mode: str  # as there: "r--p"
     inode: int
     path: str  # "" for anonymous memory; the kernel's "[anon:...]" where it has names
-    sealed: bool = False  # mseal; known from smaps only
+    sealed: bool | None = None  # by mseal; None: maps does not tell, only smaps
 
     @property
     def backing(self) -> str:
@@ -77,6 +78,8 @@ class Mappings:
     def __init__(self, mappings: Iterable[Mapping]) -> None:
         self._all = sorted(mappings, key=lambda m: m.start)
         self._starts = [m.start for m in self._all]
+        # A kernel that seals need not say so: Linux 6.10 has mseal, and no flag for it in smaps.
+        self.tell_seals = any(m.sealed for m in self._all)
 
     def __iter__(self) -> Iterator[Mapping]:
         return iter(self._all)
@@ -107,9 +110,8 @@ def parse_maps(text: str) -> Mappings:
             start, end = int(m[1], 16), int(m[2], 16)
             if start < end:
                 found.append(Mapping(start, end, m[3], int(m[5]), m[6]))
-        elif line.startswith("VmFlags:") and found and "sl" in line.split():
-            last = found[-1]
-            found[-1] = Mapping(last.start, last.end, last.mode, last.inode, last.path, sealed=True)
+        elif line.startswith("VmFlags:") and found:
+            found[-1] = dataclasses.replace(found[-1], sealed="sl" in line.split())
     return Mappings(found)
 
 
@@ -179,7 +181,7 @@ class Process:
         return raw.rstrip(b"\0").replace(b"\0", b" ").decode(errors="backslashreplace")
 
     def mappings(self, *, seals: bool = False) -> Mappings:
-        """What it has mapped now. With `seals`, which are sealed: dearer, the kernel walks all."""
+        """What it has mapped now. With `seals`, what is sealed, too: the kernel walks all pages."""
         try:
             raw = (self._folder / ("smaps" if seals else "maps")).read_bytes()
         except (FileNotFoundError, ProcessLookupError):
