@@ -36,8 +36,8 @@ _ALIGN = 16
 
 _MOST_FIELDS = 4096
 _LARGEST_STRUCT = 1 << 20
-_MOST_POOLS = 1 << 20
-_MOST_CHUNKS = 1 << 20  # of all pools together; a process may have 65,530 mappings
+_MOST_POOLS = 1 << 18
+_MOST_CHUNKS = 1 << 18  # of all pools together; a process may have 65,530 mappings
 _MOST_SLABS = 64
 _MOST_SEGMENTS = 64
 _NAME_BYTES = 256
