@@ -24,6 +24,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beacon.h"
 #include "pool_internal.h"
 #include "redzone.h"
 #include "secret.h"
@@ -31,6 +32,7 @@
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
 static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
+pmalloc_pool *const *const pools_head = &newest;
 static uintptr_t last_id;
 
 /* ---- locks ---- */
@@ -99,6 +101,7 @@ static void read_environment(void) {
 static void first_time(void) {
   read_environment();
   pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+  beacon_keep();
 }
 
 /* The flags that this library knows. */

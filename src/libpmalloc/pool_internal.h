@@ -118,6 +118,9 @@ void pools_lock(void);
 void pools_unlock(void);
 pmalloc_pool *pools_newest(void);
 
+/* Where the newest pool is kept, for the beacon. */
+extern pmalloc_pool *const *const pools_head;
+
 /* A number no pool of this process has or will have. Takes that lock. */
 uintptr_t pools_new_id(void);
 
