@@ -95,7 +95,7 @@ fingerprint() {
   {
     find src $([ ! -d include ] || echo include) meson.build pyproject.toml README.md LICENSE -type f \
       ! -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort | xargs -d '\n' sha256sum
-    echo "${CC:-} ${CFLAGS:-} ${LDFLAGS:-}"
+    echo "${CC:-} ${CFLAGS:-} ${LDFLAGS:-} ${PMALLOC_WERROR:-}"
   } | sha256sum
 }
 
@@ -108,7 +108,7 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$now" ]; then
   say "building pmalloc for Python $tag"
   rm -f "$venv/.installed"
   PATH=$PWD/$venv/bin:$PATH pip --no-build-isolation --no-deps --force-reinstall \
-    -Cbuild-dir="$PWD/build/python-$tag" .
+    -Cbuild-dir="$PWD/build/python-$tag" ${PMALLOC_WERROR:+-Csetup-args=-Dwerror=true} .
   echo "$now" >"$venv/.installed"
 fi
 
