@@ -7,6 +7,7 @@ A crime is one tiny program. Its docstring says what is to happen:
     Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs, ``Stderr 3.14+:`` where
               it and all later ones do
     Raises:   instead of Stderr, the last line of a traceback
+    Since:    the first Python that can do it
 
 Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
 processes and threads PID and TID, line numbers of the standard library N. ``{here}`` is the line
@@ -35,7 +36,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
-SECTION = re.compile(r"(Exit|Stdout|Stderr|Raises)(?: (3\.\d+\+?))?:(?: +(.+))?$")
+SECTION = re.compile(r"(Exit|Stdout|Stderr|Raises|Since)(?: (3\.\d+\+?))?:(?: +(.+))?$")
 C_STACK = re.compile(
     r"\nCurrent thread's C stack trace \(most recent call first\):\n"
     r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
@@ -49,6 +50,7 @@ class Expected:
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
     raises: str = ""
+    since: str = "3.12"
 
 
 def docstring_of(source: str) -> list[str]:
@@ -88,7 +90,8 @@ def expectation(path: Path) -> Expected:
 
     [exit_status] = section("Exit")
     [raises] = section("Raises") or [""]
-    return Expected(exit_status, section("Stdout"), section("Stderr"), raises)
+    [since] = section("Since") or ["3.12"]
+    return Expected(exit_status, section("Stdout"), section("Stderr"), raises, since)
 
 
 def exit_name(status: int) -> str:
@@ -164,6 +167,8 @@ def libraries(tmp_path_factory):
 @pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
 def test_crime(path: Path, libraries: Path, tmp_path: Path):
     expected = expectation(path)
+    if sys.version_info < tuple(map(int, expected.since.split("."))):
+        pytest.skip(f"Python {expected.since} was the first that can")
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
     }
