@@ -21,23 +21,35 @@ with open("pyproject.toml", "rb") as f:
 
 install() { "$python" -m pip --disable-pip-version-check install -q --only-binary=:all: "$@" >"$log" 2>&1 </dev/null; }
 
+# Says no wheel, of the package or of something that it needs. Anything else is no answer: a
+# network that is away must not pass for a list of packages without wheels.
+has_none() {
+  grep -q -E "No matching distribution found|ResolutionImpossible" "$log" &&
+    ! grep -q -E "NewConnectionError|ConnectTimeout|ReadTimeout|SSLError|Max retries" "$log"
+}
+
 # The first line of the stamp is what was asked for, the second what had no wheel.
 if [ "$(head -n 1 "$stamp" 2>/dev/null)" != "${packages[*]}" ]; then
-  missing=()
-  if ! install "${packages[@]}"; then
-    for package in "${packages[@]}"; do
-      install "$package" && continue
-      # No wheel of it, or of something that it needs. Anything else is no answer: a network
-      # that is away must not pass for a list of packages without wheels.
-      if grep -q -E "No matching distribution found|ResolutionImpossible" "$log" &&
-        ! grep -q -E "NewConnectionError|ConnectTimeout|ReadTimeout|SSLError|Max retries" "$log"; then
-        missing+=("$package")
-      else
-        cat "$log" >&2
-        exit 1
-      fi
+  missing=() left=("${packages[@]}")
+  # All at once, less what pip names as missing. Where that is no package of ours but one that
+  # some of them need, one by one.
+  while ! install "${left[@]}"; do
+    has_none || { cat "$log" >&2; exit 1; }
+    name=$(sed -n 's/.*No matching distribution found for \([A-Za-z0-9._-]*\).*/\1/p' "$log" | head -n 1)
+    rest=()
+    for package in "${left[@]}"; do
+      if [ "${package%%[<>=!~ ]*}" = "$name" ]; then missing+=("$package"); else rest+=("$package"); fi
     done
-  fi
+    if [ ${#rest[@]} = ${#left[@]} ]; then
+      for package in "${left[@]}"; do
+        install "$package" && continue
+        has_none || { cat "$log" >&2; exit 1; }
+        missing+=("$package")
+      done
+      break
+    fi
+    left=("${rest[@]}")
+  done
   printf '%s\n%s\n' "${packages[*]}" "${missing[*]-}" >"$stamp"
 fi
 
