@@ -271,7 +271,8 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
-  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
+  PyObject *frozen =
+      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, op, obj, self->keep, externals);
   Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
@@ -325,6 +326,21 @@ static PyObject *fileno_(PyObject *op, PyObject *unused) {
   return PyLong_FromLong(fd);
 }
 
+/* How many of the pool's arrays nobody has but the frozen objects that were made with them. */
+static Py_ssize_t frozen_arrays(const pm_pool *self) {
+  Py_ssize_t n = 0;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->keep); i++) {
+    PyObject *kept = PyList_GET_ITEM(self->keep, i);
+    PyObject *base = pm_has_one_owner(kept) && PyObject_HasAttrString(kept, "base")
+                         ? PyObject_GetAttrString(kept, "base")
+                         : NULL;
+    n += base != NULL && Py_IS_TYPE(base, &PmArrayData_Type);
+    Py_XDECREF(base);
+  }
+  PyErr_Clear();
+  return n;
+}
+
 static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
   static char *keywords[] = {"force", NULL};
   pm_pool *self = (pm_pool *)op;
@@ -340,13 +356,14 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
                         "release them first",
                         self->name, self->views);
-  if (self->arrays > 0)
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  if (self->arrays > 0 && self->arrays > (force ? frozen_arrays(self) : 0) &&
+      !(stats.objects > 0 && !force))
     return PyErr_Format(PyExc_BufferError,
                         "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
                         "drop them, and views of them, first",
                         self->name, self->arrays);
-  struct pmalloc_stats stats;
-  pmalloc_pool_stats(self->pool, &stats);
   if (stats.objects > 0 && !force)
     return PyErr_Format(PmError,
                         "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "

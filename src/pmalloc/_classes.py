@@ -195,7 +195,7 @@ def _resolve(cls: type) -> Verdict:
         return known
     if _structs.is_struct(cls):
         return "struct", _omits(cls)
-    if cls.__module__ == "numpy":
+    if any(base.__module__ == "numpy" for base in cls.__mro__):
         return _resolve_numpy(cls)
     for base, advice in _SUBCLASS_ADVICE.items():
         if issubclass(cls, base):
@@ -211,11 +211,20 @@ def _omits(cls: type) -> frozenset[str] | None:
 
 
 def _resolve_numpy(cls: type) -> Verdict:
-    if cls.__qualname__ == "ndarray":
-        return "refuse", "arrays are not data that freezes yet; freeze x.tolist()"
+    if cls.__module__ == "numpy" and cls.__qualname__ in {"ndarray", "memmap"}:
+        return "adopt", _adopt_array
+    if any(_module_class(base, "numpy", "ndarray") for base in cls.__mro__):
+        return "refuse", "it is a subclass of numpy.ndarray; freeze numpy.asarray(x)"
     if hasattr(cls, "item"):
         return "refuse", "it is a NumPy scalar; freeze x.item()"
-    return "instance", None
+    return "instance", _omits(cls)
+
+
+def _adopt_array(array: Any, pool: Any) -> object:
+    """The same array with its data in the pool. Its header stays in ordinary memory."""
+    if array.dtype.hasobject:
+        raise UnfreezableError("its items are Python objects; freeze x.tolist()")
+    return array if pool is None else pool.copy_array(array)
 
 
 # ---- twins ------------------------------------------------------------------------------------
