@@ -1,0 +1,114 @@
+"""msgspec: encodes, converts and holds frozen data."""
+
+import pytest
+from _rounds import rounds
+
+msgspec = pytest.importorskip("msgspec")
+
+
+class Limits(msgspec.Struct, frozen=True):
+    soft: int
+    hard: int
+
+
+class Route(msgspec.Struct):
+    path: str
+    to: str
+
+
+class Config(msgspec.Struct):
+    name: str
+    port: int
+    debug: bool
+    ratio: float
+    nothing: None
+    hosts: list[str]
+    limits: Limits
+    routes: list[Route]
+
+
+class Record(msgspec.Struct, forbid_unknown_fields=True):
+    id: int
+    name: str
+    score: float
+    city: str
+
+
+class Holder(msgspec.Struct):
+    config: dict
+    numbers: list
+    tags: object
+
+
+@rounds
+def test_json_encode(d):
+    return msgspec.json.encode([d.config, d.records, d.rows, d.blob, d.empty])
+
+
+@rounds
+def test_json_encode_sorted(d):
+    return msgspec.json.encode(d.config, order="sorted"), msgspec.json.encode(
+        [d.tags, d.members], order="deterministic"
+    )
+
+
+@rounds
+def test_json_encode_lines(d):
+    return msgspec.json.Encoder().encode_lines(d.records)
+
+
+@rounds
+def test_json_encode_into(d):
+    buffer = bytearray()
+    encoder = msgspec.json.Encoder()
+    encoder.encode_into(d.columns, buffer)
+    return bytes(buffer)
+
+
+@rounds
+def test_json_decode_frozen_text(d):
+    return msgspec.json.decode(d.strings["one"]), msgspec.json.decode(d.strings["two"], type=int)
+
+
+@rounds
+def test_msgpack_encode(d):
+    return msgspec.msgpack.encode([d.config, d.records, d.row, d.blob, d.mixed])
+
+
+@rounds
+def test_to_builtins(d):
+    return msgspec.to_builtins([d.config, d.rows]), msgspec.to_builtins(d.tags, order="sorted")
+
+
+@rounds
+def test_convert_to_structs(d):
+    config = msgspec.convert(d.config, Config)
+    return config, msgspec.convert(d.records, list[Record]), config.limits.hard
+
+
+@rounds
+def test_convert_strictly(d):
+    return (
+        msgspec.convert(d.numbers, list[int], strict=True),
+        msgspec.convert(d.row, tuple[str, int, float, None, tuple[str, bytes]], strict=True),
+        msgspec.convert(d.tags, set[str], strict=True),
+        msgspec.convert(d.members, frozenset[str], strict=True),
+        msgspec.convert(d.strings, dict[str, str], strict=True),
+    )
+
+
+@rounds
+def test_convert_numbers_in_text(d):
+    return msgspec.convert([d.strings["one"], d.strings["two"]], list[int], strict=False)
+
+
+@rounds
+def test_structs_that_hold_frozen_data(d):
+    holder = Holder(d.config, d.numbers, d.tags)
+    return (
+        msgspec.structs.asdict(holder),
+        msgspec.structs.astuple(holder),
+        msgspec.structs.replace(holder, numbers=[]).numbers,
+        holder == Holder(d.config, d.numbers, d.tags),
+        msgspec.json.encode(msgspec.structs.replace(holder, tags=None)),
+    )
