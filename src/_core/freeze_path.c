@@ -28,7 +28,7 @@ static step *first_edges(pm_plan *p) {
   size_t e = 0;
   uint32_t met = 0;
   for (size_t i = 0; i < p->n_nodes && e < p->n_edges; i++) {
-    size_t count = pm_edge_count(&p->nodes[i]);
+    size_t count = pm_edge_count(p, i);
     for (size_t k = 0; k < count && e < p->n_edges; k++, e++) {
       uint32_t target = p->edges[e];
       if (!(target & PM_EDGE_EXTERNAL) && target > met) {
@@ -53,23 +53,67 @@ static PyObject *key_text(PyObject *key, size_t number) {
   return PyUnicode_FromFormat("<key %zu>", number);
 }
 
+static PyObject *dict_text(PyObject *dict, size_t position) {
+  if (position % 2 == 0)
+    return PyUnicode_FromFormat(".keys()[%zu]", position / 2);
+  Py_ssize_t pos = 0;
+  PyObject *key = NULL, *value;
+  Py_hash_t hash;
+  for (size_t i = 0; i <= position / 2; i++)
+    if (!pm_dict_next(dict, &pos, &key, &value, &hash))
+      return PyUnicode_FromString("[?]");
+  PyObject *inner = key_text(key, position / 2);
+  PyObject *text = inner == NULL ? NULL : PyUnicode_FromFormat("[%U]", inner);
+  Py_XDECREF(inner);
+  return text;
+}
+
+/* The name of what is in a slot. */
+static PyObject *slot_text(PyTypeObject *type, Py_ssize_t offset) {
+  for (PyTypeObject *at = type; at != NULL; at = at->tp_base) {
+    if (!pm_is_python_class(at) || at->tp_members == NULL)
+      continue;
+    for (const PyMemberDef *m = at->tp_members; m->name != NULL; m++)
+      if (m->offset == offset)
+        return PyUnicode_FromFormat(".%s", m->name);
+  }
+  return PyUnicode_FromString(".?");
+}
+
+/* The edges of an instance are its built-in part, its slots, its attributes. While it is being
+ * discovered it is not known yet how many there will be. */
+static PyObject *instance_text(PyObject *src, size_t position) {
+  const pm_class *c = pm_class_of(Py_TYPE(src));
+  size_t built_in = c->base == PM_KIND_DICT ? 2 * (size_t)PyDict_GET_SIZE(src)
+                    : c->base >= 0          ? (size_t)Py_SIZE(src)
+                                            : 0;
+  if (position < built_in)
+    return c->base == PM_KIND_DICT ? dict_text(src, position)
+                                   : PyUnicode_FromFormat("[%zu]", position);
+  position -= built_in;
+  if (position < c->n_slots)
+    return slot_text(Py_TYPE(src), c->slots[position]);
+  position -= c->n_slots;
+  pm_attributes a;
+  PyObject *name, *value;
+  pm_attributes_of(src, &a);
+  for (size_t i = 0; c->inlined && pm_attributes_next(&a, &name, &value); i++)
+    if (PyUnicode_CheckExact(name) && pm_class_name(c, name, i) == (Py_ssize_t)position)
+      return PyUnicode_FromFormat(".%U", name);
+  return PyUnicode_FromString(".__dict__");
+}
+
 static PyObject *step_text(pm_plan *p, uint32_t parent, size_t position) {
   const pm_node *node = &p->nodes[parent];
   switch (pm_node_kind(node)) {
-  case PM_KIND_DICT: {
-    if (position % 2 == 0)
-      return PyUnicode_FromFormat(".keys()[%zu]", position / 2);
-    Py_ssize_t pos = 0;
-    PyObject *key = NULL, *value;
-    Py_hash_t hash;
-    for (size_t i = 0; i <= position / 2; i++)
-      if (!pm_dict_next(node->src, &pos, &key, &value, &hash))
-        return PyUnicode_FromString("[?]");
-    PyObject *inner = key_text(key, position / 2);
-    PyObject *text = inner == NULL ? NULL : PyUnicode_FromFormat("[%U]", inner);
-    Py_XDECREF(inner);
-    return text;
-  }
+  case PM_KIND_DICT:
+    return dict_text(node->src, position);
+  case PM_KIND_INSTANCE:
+    return instance_text(node->src, position);
+  case PM_KIND_PROXY:
+    return PyUnicode_FromString(""); /* reads as what it shows */
+  case PM_KIND_TIME:
+    return PyUnicode_FromString(".tzinfo");
   case PM_KIND_SET:
   case PM_KIND_FROZENSET:
     return PyUnicode_FromFormat("{%zu}", position);
@@ -116,36 +160,12 @@ static PyObject *path_text(pm_plan *p, uint32_t parent, size_t position) {
 }
 
 static const char *advice(PyObject *op) {
-  if (PyDict_Check(op))
-    return "it is a subclass of dict; freeze a plain copy: dict(x)";
-  if (PyList_Check(op))
-    return "it is a subclass of list; freeze a plain copy: list(x)";
-  if (PyTuple_Check(op))
-    return "it is a subclass of tuple; freeze a plain copy: tuple(x)";
-  if (PyUnicode_Check(op))
-    return "it is a subclass of str; freeze a plain copy: str.__str__(x)";
-  if (PyBytes_Check(op))
-    return "it is a subclass of bytes; freeze a plain copy: bytes(x)";
-  if (PyLong_Check(op))
-    return "it is a subclass of int; freeze a plain int: int(x)";
-  if (PyFloat_Check(op))
-    return "it is a subclass of float; freeze a plain float: float(x)";
-  if (PyComplex_Check(op))
-    return "it is a subclass of complex; freeze a plain complex: complex(x)";
-  if (PySet_Check(op))
-    return "it is a subclass of set; freeze a plain copy: set(x)";
-  if (PyFrozenSet_Check(op))
-    return "it is a subclass of frozenset; freeze a plain copy: frozenset(x)";
-  if (PyByteArray_Check(op))
-    return "it can change; freeze bytes(x)";
-  if (PyMemoryView_Check(op))
-    return "it is a view of other memory; freeze bytes(x)";
-  if (PyGen_Check(op) || PyIter_Check(op))
-    return "it is consumed by reading; freeze list(x)";
-  if (PyCallable_Check(op))
-    return "code is not data; keep it outside and freeze its name";
-  return "only None, bool, int, float, complex, str, bytes, range, tuple, list, dict, set and "
-         "frozenset freeze; turn it into these first (vars(x), dataclasses.asdict(x), str(x))";
+  const pm_class *c = pm_class_of(Py_TYPE(op));
+  const char *said = c != NULL && c->detail != NULL && PyUnicode_Check(c->detail)
+                         ? PyUnicode_AsUTF8(c->detail)
+                         : NULL;
+  return said != NULL ? said
+                      : "it stays outside of pools wherever it is met; there is nothing to freeze";
 }
 
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit) {

@@ -11,7 +11,11 @@ extern PyTypeObject PmFrozenDict_Type; /* a dict */
 extern PyTypeObject PmFrozenList_Type; /* a list */
 extern PyTypeObject PmFrozenSet_Type;  /* a frozenset that was a set */
 
-/* Finishes the three; -1 with an exception. */
+extern PyTypeObject PmFrozenInstance_Type; /* first base of all twins; frozen_instance.c */
+/* The descriptor __dict__ of twins whose instances have one; new reference. */
+PyObject *pm_instance_dict_descriptor(void);
+
+/* Finishes them; -1 with an exception. */
 int pm_frozen_types_ready(void);
 
 /* Sets TypeError "'FrozenDict' object is frozen: update() would change it". */

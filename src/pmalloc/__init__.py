@@ -14,7 +14,8 @@ After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
 2017-2018) and ``__ro_after_init``.
 """
 
-from ._core import Allocation, FrozenDict, FrozenList, FrozenSet
+from ._classes import register
+from ._core import Allocation, FrozenDict, FrozenInstance, FrozenList, FrozenSet
 from ._errors import (
     CorruptionError,
     DestroyedError,
@@ -33,6 +34,7 @@ __all__ = [
     "CorruptionError",
     "DestroyedError",
     "FrozenDict",
+    "FrozenInstance",
     "FrozenList",
     "FrozenSet",
     "PmallocError",
@@ -44,6 +46,7 @@ __all__ = [
     "is_protected",
     "pool_of",
     "pools",
+    "register",
     "root",
     "thaw",
 ]
