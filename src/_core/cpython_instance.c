@@ -145,8 +145,10 @@ PyTypeObject *pm_solid_base(PyTypeObject *type) {
   return type;
 }
 
-int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, Py_ssize_t **offsets, size_t *n) {
+int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t **offsets,
+                size_t *n) {
   size_t room = (size_t)(type->tp_basicsize - solid->tp_basicsize) / sizeof(PyObject *);
+  size_t hidden = 0;
   *n = 0;
   *offsets = NULL;
   if (room == 0)
@@ -155,9 +157,14 @@ int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, Py_ssize_t **offsets, s
   if (found == NULL)
     return -1;
   for (PyTypeObject *at = type; at != solid; at = at->tp_base) {
-    if (!pm_is_python_class(at) || at->tp_members == NULL)
+    if (!(known || pm_is_python_class(at)) || at->tp_members == NULL)
       continue;
     for (const PyMemberDef *m = at->tp_members; m->name != NULL; m++) {
+      /* Looks like a slot and holds a number, which is not taken along: it is computed anew. */
+      if (strcmp(m->name, "__msgspec_cached_hash__") == 0) {
+        hidden = 1;
+        continue;
+      }
       int of_object = m->type == Py_T_OBJECT_EX && m->offset >= solid->tp_basicsize;
       for (size_t i = 0; of_object && i < *n; i++)
         of_object = found[i] != m->offset;
@@ -166,7 +173,7 @@ int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, Py_ssize_t **offsets, s
     }
   }
   /* A __weakref__ or __dict__ in between, of a class that is not managed, is not ours to write. */
-  if (*n != room) {
+  if (*n + hidden != room) {
     PyMem_RawFree(found);
     *n = 0;
     return -1;

@@ -85,8 +85,10 @@ int pm_is_python_class(PyTypeObject *type);
 /* The built-in type that an instance's layout begins with; NULL: some C type that is not known. */
 PyTypeObject *pm_solid_base(PyTypeObject *type);
 /* Offsets of the slots that Python classes added to the layout of the solid base, in an array from
- * PyMem_RawMalloc; *n of them. -1: there is something else in between; the array is then NULL. */
-int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, Py_ssize_t **offsets, size_t *n);
+ * PyMem_RawMalloc; *n of them. `known`: the classes need not be Python's. -1: there is something else
+ * in between; the array is then NULL. */
+int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t **offsets,
+                size_t *n);
 /* Gives a frozen class, new and without instances, exactly these attributes, and takes away weak
  * references; the tables live as long as the process. NULL with MemoryError. */
 pm_keys *pm_class_finish(PyTypeObject *frozen, PyObject *const *names, size_t n);

@@ -68,12 +68,14 @@ static int base_kind(PyTypeObject *solid) {
   return -1;
 }
 
-static int lay_out(pm_class *c) {
-  PyTypeObject *type = c->type, *solid = pm_solid_base(type);
-  if (solid == NULL || !(pm_is_python_class(type) || type == solid))
+/* `known`: laid out as Python classes are although C code made it, says the resolver. */
+static int lay_out(pm_class *c, int known) {
+  PyTypeObject *type = c->type, *solid = known ? &PyBaseObject_Type : pm_solid_base(type);
+  c->solid = solid;
+  if (solid == NULL || !(known || pm_is_python_class(type) || type == solid))
     return refuse(c, "it is built by C code that freeze does not know; register() its type, name "
                      "the type in externals=, or turn the object into plain data first");
-  if (pm_slots_of(type, solid, &c->slots, &c->n_slots) < 0) {
+  if (pm_slots_of(type, solid, known, &c->slots, &c->n_slots) < 0) {
     if (PyErr_Occurred())
       return -1;
     return refuse(c, "its class mixes __slots__ and a __dict__ or __weakref__ of its own in a way "
@@ -96,8 +98,9 @@ static int read_verdict(pm_class *c, const char *verdict, PyObject *detail) {
     const char *name;
     int kind;
   } simple[] = {{"refuse", PM_CLASS_REFUSED},   {"external", PM_CLASS_EXTERNAL},
-                {"replace", PM_CLASS_REPLACED}, {"time", PM_KIND_TIME},
-                {"decimal", PM_KIND_DECIMAL},   {"dict", PM_KIND_DICT}};
+                {"replace", PM_CLASS_REPLACED}, {"adopt", PM_CLASS_ADOPTED},
+                {"time", PM_KIND_TIME},         {"decimal", PM_KIND_DECIMAL},
+                {"dict", PM_KIND_DICT}};
   for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
     if (strcmp(verdict, simple[i].name) == 0) {
       c->kind = simple[i].kind;
@@ -105,7 +108,7 @@ static int read_verdict(pm_class *c, const char *verdict, PyObject *detail) {
       return c->kind == PM_KIND_TIME ? pm_time_init() : 0;
     }
   }
-  if (lay_out(c) < 0)
+  if (lay_out(c, strcmp(verdict, "struct") == 0) < 0)
     return -1;
   if (strcmp(verdict, "exact") == 0 && c->kind == PM_KIND_INSTANCE)
     c->twin = c->type;

@@ -179,10 +179,13 @@ static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key,
   switch (c->kind) {
   case PM_CLASS_EXTERNAL:
     return add_kept(p, op, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
-  case PM_CLASS_REPLACED: {
+  case PM_CLASS_REPLACED:
+  case PM_CLASS_ADOPTED: {
     int known = stand_in(p, op, &stands, edge);
     if (known <= 0)
       return known < 0 ? CLASS_FAILED : CLASS_DONE;
+    if (c->kind == PM_CLASS_ADOPTED)
+      return add_kept(p, stands, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
     return edge_of(p, stands, luck_slot, is_key, edge) - 3;
   }
   case PM_CLASS_REFUSED:

@@ -299,7 +299,8 @@ pm_class *pm_instance_class(PyObject *op) {
 }
 
 PyObject *pm_instance_new(PyObject *src) {
-  PyTypeObject *type = pm_instance_class(src)->type, *solid = pm_solid_base(type);
+  const pm_class *c = pm_instance_class(src);
+  PyTypeObject *type = c->type, *solid = c->solid;
   if (solid == &PyTuple_Type)
     return type->tp_alloc(type, Py_SIZE(src));
   /* What the built-in type itself does to make one: a dict without a table would be none. */

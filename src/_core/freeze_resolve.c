@@ -16,7 +16,7 @@ static int replace_all(pm_session *s) {
     const pm_class *c = pm_class_of(Py_TYPE(op));
     if (PyList_GET_ITEM(s->replaced, i + 1) != Py_Ellipsis)
       continue; /* known from an earlier round */
-    if (c == NULL || c->kind != PM_CLASS_REPLACED) {
+    if (c == NULL || (c->kind != PM_CLASS_REPLACED && c->kind != PM_CLASS_ADOPTED)) {
       PyErr_Format(PyExc_RuntimeError, "cannot freeze %s: its type was registered anew meanwhile",
                    Py_TYPE(op)->tp_name);
       return -1;

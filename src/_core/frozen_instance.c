@@ -116,6 +116,27 @@ static PyObject *get_dict(PyObject *self, void *unused) {
   return Py_XNewRef(dict);
 }
 
+/* The same as functions, for twins whose metaclass takes no bases but its own. */
+PyObject *pm_instance_copy(PyObject *module, PyObject *self) { return copy(self, module); }
+
+PyObject *pm_instance_reduce(PyObject *module, PyObject *self) { return reduce(self, module); }
+
+PyObject *pm_instance_deepcopy(PyObject *module, PyObject *args) {
+  PyObject *self, *memo;
+  (void)module;
+  return PyArg_ParseTuple(args, "OO", &self, &memo) ? pm_frozen_deepcopy(self, memo) : NULL;
+}
+
+PyObject *pm_instance_dict_of(PyObject *module, PyObject *self) { return get_dict(self, module); }
+
+PyObject *pm_instance_refuse(PyObject *module, PyObject *args) {
+  PyObject *self, *name, *value = NULL;
+  (void)module;
+  if (PyArg_ParseTuple(args, "OO|O", &self, &name, &value))
+    (void)setattro(self, name, value);
+  return NULL;
+}
+
 static PyGetSetDef dict_getset = {"__dict__", get_dict, NULL, "The attributes, a FrozenDict.",
                                   NULL};
 

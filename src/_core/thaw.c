@@ -343,6 +343,8 @@ static int fill_instance(const thaw_state *t, thaw_node *node) {
     else if (pm_instance_set(copy, result_of(t, edge[0]), value) < 0)
       return -1;
   }
+  if (PyObject_IS_GC(copy) && !PyObject_GC_IsTracked(copy))
+    PyObject_GC_Track(copy); /* some types do so only when they meet a container */
   return 0;
 }
 

@@ -13,15 +13,13 @@ import abc
 import collections
 import functools
 import io
-import pathlib
 import re
 import sys
 import types
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
-from . import _core
+from . import _core, _structs
 from ._errors import UnfreezableError
 
 type Verdict = tuple[str, object]
@@ -29,10 +27,8 @@ type Verdict = tuple[str, object]
 # ---- what users say ---------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Registration:
+class _Registration(NamedTuple):
     replace: Callable[[Any], object] | None
-    restore: Callable[[Any], object] | None
     omit: frozenset[str]
     external: bool
 
@@ -76,7 +72,7 @@ def register(
         raise ValueError(
             f"register({cls.__name__}) needs exactly one of replace=, omit= and external="
         )
-    _registered[cls] = _Registration(replace, None, frozenset(omit), external)
+    _registered[cls] = _Registration(replace, frozenset(omit), external)
     _core.forget_class(cls)
 
 
@@ -131,8 +127,10 @@ _EXTERNAL: tuple[type, ...] = (
     types.EllipsisType,
     types.NotImplementedType,
     re.Pattern,
-    pathlib.PurePath,
 )
+
+# The same, by where they are from: asking for them must not import anything.
+_EXTERNAL_NAMES = {("datetime", "tzinfo"), ("pathlib", "PurePath"), ("pathlib._local", "PurePath")}
 
 # Immutable by their own doing: instances keep their very class.
 _EXACT = {("uuid", "UUID")}
@@ -169,7 +167,7 @@ def _resolve_standard(cls: type) -> Verdict | None:
     """The standard library's own classes that need a word."""
     if _is_enum(cls) or issubclass(cls, _EXTERNAL) or cls is object:
         return "external", None
-    if any(_module_class(base, "datetime", "tzinfo") for base in cls.__mro__):
+    if any((base.__module__, base.__qualname__) in _EXTERNAL_NAMES for base in cls.__mro__):
         return "external", None
     if cls.__module__ == "datetime" and cls.__name__ in ("date", "time", "datetime", "timedelta"):
         return "time", None
@@ -194,9 +192,10 @@ def _resolve(cls: type) -> Verdict:
     known = _resolve_standard(cls)
     if known is not None:
         return known
-    adapter = _adapter(cls)
-    if adapter is not None:
-        return adapter
+    if _structs.is_struct(cls):
+        return "struct", None
+    if cls.__module__ == "numpy":
+        return _resolve_numpy(cls)
     for base, advice in _SUBCLASS_ADVICE.items():
         if issubclass(cls, base):
             return "refuse", advice
@@ -205,8 +204,12 @@ def _resolve(cls: type) -> Verdict:
     return "instance", None
 
 
-def _adapter(cls: type) -> Verdict | None:  # noqa: ARG001
-    return None
+def _resolve_numpy(cls: type) -> Verdict:
+    if cls.__qualname__ == "ndarray":
+        return "refuse", "arrays are not data that freezes yet; freeze x.tolist()"
+    if hasattr(cls, "item"):
+        return "refuse", "it is a NumPy scalar; freeze x.item()"
+    return "instance", None
 
 
 # ---- twins ------------------------------------------------------------------------------------
@@ -248,6 +251,8 @@ _MUTATORS: dict[type, tuple[str, ...]] = {
 
 def _make_twin(cls: type) -> type:
     """A subclass of cls without storage of its own, for frozen instances."""
+    if _structs.is_struct(cls):
+        return _structs.make_twin(cls)
     namespace: dict[str, object] = {
         "__slots__": (),
         "__module__": cls.__module__,

@@ -1,0 +1,86 @@
+"""msgspec's Structs: classes made by C code, laid out as a class with __slots__.
+
+Their metaclass keeps tables about the fields in the class object, so only it can make a
+subclass; and it takes no bases but Structs. The twin of a Struct is therefore one that
+msgspec makes, and what other twins inherit from FrozenInstance is put into it.
+"""
+
+from __future__ import annotations
+
+import operator
+import sys
+from collections.abc import Callable
+from typing import Any, cast
+
+from . import _core
+
+
+def _msgspec() -> Any:
+    return sys.modules.get("msgspec")
+
+
+def is_struct(cls: type) -> bool:
+    """Whether cls is a msgspec.Struct; imports nothing."""
+    msgspec = _msgspec()
+    return msgspec is not None and issubclass(cls, msgspec.Struct)
+
+
+def _comparison(cls: type, twin: type, operate: Callable[[Any, Any], object]) -> object:
+    """Structs compare with their own class only; a twin does with its original, too."""
+    fields = cast("tuple[str, ...]", cls.__struct_fields__)  # type: ignore[attr-defined]
+    read = operator.attrgetter(*fields) if fields else lambda _struct: ()
+
+    def compare(self: object, other: object) -> object:
+        if type(other) is not cls and type(other) is not twin:
+            return NotImplemented
+        return operate(read(self), read(other))
+
+    return compare
+
+
+def make_twin(cls: type) -> type:
+    """A Struct like cls whose instances refuse to be changed."""
+    config = cast("Any", cls).__struct_config__
+    # These two cannot be set on a class that exists.
+    namespace: dict[str, object] = {"__class__": property(lambda _self: cls)}
+    if config.dict:
+        namespace["__dict__"] = property(_core.instance_dict_of)
+    twin = cast(
+        "type",
+        _msgspec().defstruct(
+            cls.__name__,
+            [],
+            bases=(cls,),
+            module=cls.__module__,
+            namespace=namespace,
+            frozen=True,
+            eq=config.eq,
+            order=config.order,
+            gc=config.gc,
+            weakref=config.weakref,
+            dict=config.dict,
+            cache_hash=config.cache_hash,
+        ),
+    )
+    said: dict[str, object] = {
+        "__qualname__": cls.__qualname__,
+        "__new__": staticmethod(lambda _twin, /, *args, **kwargs: cls(*args, **kwargs)),
+        "__setattr__": lambda self, name, value: _core.instance_refuse(self, name, value),
+        "__delattr__": lambda self, name: _core.instance_refuse(self, name),
+        "__copy__": lambda self: _core.instance_copy(self),
+        "__deepcopy__": lambda self, memo: _core.instance_deepcopy(self, memo),
+        "__reduce__": lambda self: _core.instance_reduce(self),
+        "__reduce_ex__": lambda self, _protocol: _core.instance_reduce(self),
+    }
+    if config.eq:
+        said["__eq__"] = _comparison(cls, twin, operator.eq)
+        said["__ne__"] = _comparison(cls, twin, operator.ne)
+        said["__hash__"] = cls.__hash__
+    if config.cache_hash:  # into the instance: so it is a copy that is asked
+        said["__hash__"] = lambda self: hash(_core.instance_copy(self))
+    if config.order:
+        for name in ("lt", "le", "gt", "ge"):
+            said[f"__{name}__"] = _comparison(cls, twin, getattr(operator, name))
+    for name, value in said.items():
+        type.__setattr__(twin, name, value)
+    return twin
