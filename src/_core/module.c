@@ -61,6 +61,18 @@ static PyObject *root(PyObject *module, PyObject *name) {
   return NULL;
 }
 
+static PyObject *preview(PyObject *module, PyObject *args) {
+  PyObject *obj, *given;
+  Py_ssize_t limit;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "OOn", &obj, &given, &limit))
+    return NULL;
+  PyObject *externals = pm_types_of(given);
+  PyObject *result = externals == NULL ? NULL : pm_preview(obj, externals, limit);
+  Py_XDECREF(externals);
+  return result;
+}
+
 static PyObject *set_resolver(PyObject *module, PyObject *args) {
   (void)module;
   PyObject *resolver, *make_twin;
@@ -97,10 +109,13 @@ static PyMethodDef methods[] = {
     {"pool_id_of", pool_id_of, METH_O,
      "pool_id_of($module, obj, /)\n--\n\nNumber of the object's pool, or None."},
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
+    {"preview", preview, METH_VARARGS,
+     "preview($module, obj, externals, limit, /)\n--\n\nWhat freeze would do, as a dict."},
     {"set_resolver", set_resolver, METH_VARARGS,
      "set_resolver($module, resolver, make_twin, /)\n--\n\nWho knows about classes."},
     {"forget_class", forget_class, METH_O,
-     "forget_class($module, type, /)\n--\n\nAsk the resolver anew about a type and its subclasses."},
+     "forget_class($module, type, /)\n--\n\nAsk the resolver anew about a type and its "
+     "subclasses."},
     {"instance_copy", pm_instance_copy, METH_O,
      "instance_copy($module, obj, /)\n--\n\nAn ordinary instance, shallow."},
     {"instance_deepcopy", pm_instance_deepcopy, METH_VARARGS,

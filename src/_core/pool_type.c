@@ -130,7 +130,7 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
 }
 
 /* A type, or a tuple of types, as a tuple of types; NULL with an exception. */
-static PyObject *types_of(PyObject *given) {
+PyObject *pm_types_of(PyObject *given) {
   PyObject *types = PyType_Check(given) ? PyTuple_Pack(1, given) : PySequence_Tuple(given);
   for (Py_ssize_t i = 0; types != NULL && i < PyTuple_GET_SIZE(types); i++)
     if (!PyType_Check(PyTuple_GET_ITEM(types, i))) {
@@ -149,11 +149,10 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
     return NULL;
   if (need_open(self, "freeze into") < 0)
     return NULL;
-  if (given != NULL && (externals = types_of(given)) == NULL)
+  if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
-  PyObject *frozen =
-      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
+  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
   Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
@@ -268,7 +267,8 @@ static PyMethodDef methods[] = {
     {"prealloc", prealloc, METH_O,
      "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
     {"freeze", KEYWORDS(freeze), METH_VARARGS | METH_KEYWORDS,
-     "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live objects."},
+     "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live "
+     "objects."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False)\n--\n\nMakes the pool read-only. There is no way back."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,

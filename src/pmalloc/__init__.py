@@ -26,6 +26,7 @@ from ._errors import (
 )
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, pool_of, pools
+from ._preview import Preview, preview
 
 __version__ = "0.1.0"
 
@@ -39,6 +40,7 @@ __all__ = [
     "FrozenSet",
     "PmallocError",
     "Pool",
+    "Preview",
     "ProtectedError",
     "SealedError",
     "UnfreezableError",
@@ -46,6 +48,7 @@ __all__ = [
     "is_protected",
     "pool_of",
     "pools",
+    "preview",
     "register",
     "root",
     "thaw",
