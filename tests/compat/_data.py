@@ -1,9 +1,50 @@
 """The data of the compat tests: configuration, records, and what libraries take as arguments."""
 
+import collections
+import dataclasses
+import datetime as dt
+import decimal
+import fractions
+import ipaddress
 import types
+import uuid
 from typing import Any
 
 import pmalloc
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Limit:
+    soft: int
+    hard: int
+
+
+@dataclasses.dataclass
+class Service:
+    name: str
+    hosts: list[str]
+    limit: Limit
+    since: dt.datetime
+    price: decimal.Decimal = decimal.Decimal("1.25")
+
+    @property
+    def url(self) -> str:
+        return f"https://{self.hosts[0]}/{self.name}"
+
+
+class Settings:
+    """What an application passes to its framework: an ordinary object with attributes."""
+
+    def __init__(self) -> None:
+        self.SECRET_KEY = "not a secret at all"
+        self.TESTING = True
+        self.ALLOWED_HOSTS = ["testserver", ".example.org"]
+        self.DATABASES = {"main": {"url": "sqlite://", "pool": 300}}
+        self.PERMANENT_SESSION_LIFETIME = dt.timedelta(days=3)
+        self.lower = "is no setting"
+
+
+Point = collections.namedtuple("Point", "x y name")  # noqa: PYI024
 
 PAGE = "{% extends 'base' %}{% block b %}{{ words|join(stadt) }}{{ one }}{% endblock %}"
 
@@ -158,6 +199,30 @@ def make() -> dict[str, Any]:
         },
         "codes": {f"name-{i}": f"code-{i}" for i in range(60)},
         "strings": {"one": "1", "two": "2", "stadt": "Zürich"},
+        "limit": Limit(1024, 1 << 40),
+        "backend": Service(
+            "shöp",
+            ["alpha.example"],
+            Limit(7000, 300),
+            dt.datetime(2026, 2, 3, 4, 5, tzinfo=dt.UTC),
+        ),
+        "services": [
+            Service(f"s{i}", ["a.example"], Limit(i, 300), dt.datetime(2026, 2, 3, 4, i))  # noqa: DTZ001
+            for i in range(3)
+        ],
+        "settings": Settings(),
+        "point": Point(1000, 2.5, "Zürich"),
+        "points": [Point(1, 2.5, "one"), Point(300, 0.5, "two")],
+        "space": types.SimpleNamespace(name="gateway", port=8080),
+        "when": dt.datetime(2026, 2, 3, 4, 5, 6, 7, tzinfo=dt.UTC),
+        "naive": dt.datetime(2026, 2, 3, 4, 5, 6),  # noqa: DTZ001
+        "day": dt.date(2026, 2, 3),
+        "clock": dt.time(4, 5, 6),
+        "span": dt.timedelta(days=3, seconds=7),
+        "price": decimal.Decimal("12.50"),
+        "uid": uuid.UUID(int=1 << 100),
+        "third": fractions.Fraction(1, 3),
+        "address": ipaddress.ip_address("192.0.2.1"),
         "empty": {"dict": {}, "list": [], "tuple": (), "set": set(), "text": "", "blob": b""},
     }
 

@@ -1,7 +1,9 @@
 """attrs and cattrs: classes that hold frozen data, and frozen data made into classes."""
 
 import pytest
-from _rounds import rounds
+from _rounds import PLAIN, rounds
+
+import pmalloc
 
 attrs = pytest.importorskip("attrs")
 
@@ -131,3 +133,42 @@ def test_unstructure(d):
 @rounds
 def test_unstructure_by_the_json_converter(d):
     return JSON.dumps(Limits(**d.config["limits"])), JSON.loads(d.strings["two"], int)
+
+
+CONFIG = Config(
+    "shöp", 8080, ["a.example"], Limits(7000, 300), [Route("/", "index"), Route("/c", "cart")], 0.5
+)
+FROZEN_CONFIG = pmalloc.freeze(CONFIG, name="config")
+
+
+@rounds
+def test_frozen_instances(d):
+    """Instances that were frozen, read as instances of their class."""
+    config = CONFIG if d is PLAIN else FROZEN_CONFIG
+    plain = attrs.asdict(config)
+    return (
+        (config.name, config.limits.hard, config.routes[1].to, config == CONFIG, repr(config)),
+        plain,
+        type(plain["hosts"]) is list,
+        attrs.astuple(config),
+        attrs.evolve(config, port=1).port,
+        [field.name for field in attrs.fields(type(config))],
+        attrs.has(type(config)),
+    )
+
+
+@rounds
+def test_frozen_instances_unstructured(d):
+    config = CONFIG if d is PLAIN else FROZEN_CONFIG
+    return (
+        cattrs.unstructure(config),
+        JSON.dumps(config),
+        cattrs.structure(cattrs.unstructure(config), Config),
+    )
+
+
+def test_frozen_instances_refuse():
+    with pytest.raises(AttributeError, match="frozen"):
+        FROZEN_CONFIG.port = 1
+    with pytest.raises(AttributeError, match="frozen"):
+        FROZEN_CONFIG.limits.soft = 1

@@ -3,6 +3,8 @@
 import pytest
 from _rounds import rounds
 
+import pmalloc
+
 cbor2 = pytest.importorskip("cbor2")
 
 
@@ -45,3 +47,19 @@ def test_dumps_scalars(d):
 @rounds
 def test_tags_and_frozen_input(d):
     return cbor2.dumps(cbor2.CBORTag(4000, d.columns)), cbor2.loads(d.blob)
+
+
+@rounds
+def test_dumps_dates_and_numbers(d):
+    values = [d.when, d.price, d.uid]
+    return cbor2.dumps(values), cbor2.loads(cbor2.dumps(values))
+
+
+@rounds
+def test_dumps_instances_by_default(d):
+    """A Fraction or an address is looked up by its exact type, so it is thawed."""
+
+    def default(encoder, value):
+        encoder.encode(pmalloc.thaw(value) if pmalloc.is_protected(value) else str(value))
+
+    return cbor2.dumps([d.third, d.address, d.limit], default=default)

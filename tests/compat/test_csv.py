@@ -56,3 +56,11 @@ def test_sets_and_dicts_as_rows(d):
 @rounds
 def test_sniffing(d):
     return csv.Sniffer().sniff(d.lines[0], delimiters=d.dialect["delimiter"]).delimiter
+
+
+@rounds
+def test_named_tuples_and_dates(d):
+    out = io.StringIO()
+    csv.writer(out).writerows(d.points)
+    csv.writer(out).writerow([d.when, d.day, d.price, d.uid, d.third, d.address])
+    return out.getvalue()

@@ -68,3 +68,19 @@ def test_keywords(d):
 @rounds
 def test_fields_by_name(d):
     return {f.name: getattr(holder(d), f.name) for f in dataclasses.fields(Holder)}
+
+
+@rounds
+def test_frozen_instances(d):
+    plain = dataclasses.asdict(d.backend)
+    return (
+        plain,
+        type(plain["limit"]) is dict,
+        type(plain["hosts"]) is list,
+        dataclasses.astuple(d.limit),
+        dataclasses.replace(d.limit, soft=1),
+        [f.name for f in dataclasses.fields(d.backend)],
+        hash(d.limit) == hash(Limits(1024, 1 << 40)),
+        d.backend.url,
+        repr(d.backend),
+    )

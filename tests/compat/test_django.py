@@ -206,3 +206,37 @@ def test_logging_configured(d):
 
     configure_logging("logging.config.dictConfig", d.django["LOGGING"])
     return settings.LOGGING["version"]
+
+
+@rounds
+def test_settings_on_top_of_a_frozen_object(d):
+    """`default_settings` is asked for attributes only."""
+    lazy = LazySettings()
+    lazy.configure(default_settings=d.settings, DEBUG=True)
+    return (
+        lazy.SECRET_KEY,
+        lazy.ALLOWED_HOSTS,
+        lazy.DATABASES["main"]["pool"],
+        lazy.PERMANENT_SESSION_LIFETIME,
+        lazy.is_overridden("SECRET_KEY"),
+        "TESTING" in dir(lazy),
+    )
+
+
+@ruled(count=3_000)
+def test_instances_in_templates_and_json(d):
+    from django.core.serializers.json import DjangoJSONEncoder
+    from django.template import engines
+    from django.utils.timesince import timesince
+
+    template = engines["django"].from_string(
+        "{{ backend.name }}{{ backend.url }}{{ backend.limit.hard }}{{ day|date:'Y-m-d' }}"
+        "{% for s in services %}{{ s.hosts.0 }}{{ s.since.year }}{% endfor %}{{ point.x }}"
+        "{{ settings.DATABASES.main.pool }}{{ price|floatformat:1 }}{{ space.port }}"
+    )
+    values = [d.when, d.day, d.clock, d.span, d.price, d.uid]
+    return (
+        template.render(vars(d)),
+        DjangoJSONEncoder().encode(values),
+        timesince(d.day, d.naive),
+    )

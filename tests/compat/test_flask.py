@@ -86,3 +86,16 @@ def test_replies_and_urls(d):
 def test_config_whose_values_are_frozen(d):
     config = flask.Config(".", defaults={"DATABASES": d.flask["DATABASES"]})
     return [config["DATABASES"]["main"][name] for name in ("url", "pool")], "DATABASES" in config
+
+
+@rounds
+def test_from_a_frozen_object(d):
+    config = flask.Config(".")
+    config.from_object(d.settings)
+    return config, config["DATABASES"]["main"]["pool"], "lower" in config
+
+
+@rounds(count=5_000)  # 100 us, and 12 frozen objects or more a round
+def test_json_of_instances(d):
+    values = [d.limit, d.services, d.when, d.day, d.price, d.uid]
+    return APP.json.dumps(values), APP.json.loads(APP.json.dumps(d.backend))

@@ -107,3 +107,14 @@ def test_expressions(d):
 
 
 EXPRESSION = ENVIRONMENT.compile_expression("limits.soft + port if debug is false else name")
+
+
+test_instances = case(
+    "instances",
+    "{{ backend.name }}{{ backend.url }}{{ backend.limit.hard }}{{ backend.since.year }}"
+    "{% for s in services %}{{ s.hosts[0] }}{{ s.limit.soft }}{% endfor %}{{ point.x }}"
+    "{{ settings.DATABASES.main.pool }}{{ space.port }}{{ day.isoformat() }}{{ price * 2 }}"
+    "{{ services|map(attribute='limit.soft')|sum }}{{ services|sort(attribute='name')|length }}"
+    "{{ settings.missing is defined }}{{ when.strftime('%Y') }}{{ address }}{{ span.days }}"
+    "{{ uid }}{{ point[2] }}",
+)

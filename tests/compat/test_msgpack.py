@@ -64,3 +64,13 @@ def test_strict_types_refuses():
 @rounds
 def test_strict_types_with_thaw(d):
     return msgpack.packb([d.config, d.matrix], strict_types=True, default=pmalloc.thaw)
+
+
+@rounds
+def test_packb_dates(d):
+    return msgpack.packb(d.when, datetime=True)
+
+
+@rounds
+def test_packb_instances_by_default(d):
+    return msgpack.packb([d.services, d.price], default=str), msgpack.packb(d.point)

@@ -1,7 +1,9 @@
 """msgspec: encodes, converts and holds frozen data."""
 
 import pytest
-from _rounds import rounds
+from _rounds import PLAIN, rounds
+
+import pmalloc
 
 msgspec = pytest.importorskip("msgspec")
 
@@ -112,3 +114,46 @@ def test_structs_that_hold_frozen_data(d):
         holder == Holder(d.config, d.numbers, d.tags),
         msgspec.json.encode(msgspec.structs.replace(holder, tags=None)),
     )
+
+
+@rounds
+def test_encode_instances(d):
+    values = [d.limit, d.services, d.when, d.day, d.clock, d.span, d.uid, d.price]
+    return msgspec.json.encode(values), msgspec.msgpack.encode(values), msgspec.to_builtins(values)
+
+
+@rounds
+def test_convert_from_instances(d):
+    return (
+        msgspec.convert(d.limit, Limits, from_attributes=True),
+        msgspec.convert(d.when, type(d.when)),
+        msgspec.convert(d.uid, type(d.uid)),
+    )
+
+
+STRUCTS = {"limits": Limits(1024, 1 << 40), "routes": [Route("/", "index"), Route("/c", "shop")]}
+FROZEN_STRUCTS = pmalloc.freeze(STRUCTS, name="structs")
+
+
+@rounds
+def test_frozen_structs(d):
+    """Structs that were frozen, read as Structs."""
+    all_of = STRUCTS if d is PLAIN else FROZEN_STRUCTS
+    limits, route = all_of["limits"], all_of["routes"][1]
+    return (
+        msgspec.json.encode(all_of),
+        msgspec.msgpack.encode(all_of),
+        msgspec.to_builtins(all_of),
+        msgspec.structs.asdict(limits),
+        msgspec.structs.astuple(route),
+        [f.name for f in msgspec.structs.fields(limits)],
+        (limits.hard, route.path, limits == Limits(1024, 1 << 40), hash(limits), repr(route)),
+        msgspec.convert(limits, Limits, from_attributes=True).soft,
+        msgspec.structs.replace(limits, soft=1),
+    )
+
+
+def test_convert_of_a_frozen_struct_refuses():
+    """convert() to a Struct's own class wants exactly that class; from_attributes is the remedy."""
+    with pytest.raises(msgspec.ValidationError, match="Expected `object`, got `Limits`"):
+        msgspec.convert(FROZEN_STRUCTS["limits"], Limits)

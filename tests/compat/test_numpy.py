@@ -89,3 +89,14 @@ def test_iterating_over_frozen_data(d):
 @rounds
 def test_scalars(d):
     return np.float64(d.floats[1]).item(), np.int64(d.pair[1]).item(), np.str_(d.astral).item()
+
+
+@rounds
+def test_dates_and_decimals(d):
+    return (
+        np.array([d.naive], dtype="datetime64[us]").tolist(),
+        np.array([d.day], dtype="datetime64[D]").tolist(),
+        np.array([d.span], dtype="timedelta64[s]").tolist(),
+        np.array([d.price, d.price], dtype=object).sum(),
+        np.datetime64(d.naive).item(),
+    )

@@ -68,3 +68,19 @@ def test_passthrough_with_thaw(d):
         option=orjson.OPT_PASSTHROUGH_SUBCLASS,
         default=pmalloc.thaw,
     )
+
+
+@rounds
+def test_dumps_instances(d):
+    return orjson.dumps(d.limit), orjson.dumps([d.backend, d.services], default=str)
+
+
+@rounds
+def test_dumps_dates_and_uuids(d):
+    dates = [d.when, d.naive, d.day, d.clock, d.uid]
+    return orjson.dumps(dates, default=str), orjson.dumps(d.naive, option=orjson.OPT_NAIVE_UTC)
+
+
+@rounds
+def test_dumps_others_by_default(d):
+    return orjson.dumps([d.price, d.third, d.address, d.span, d.point], default=str)

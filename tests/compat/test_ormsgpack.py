@@ -58,3 +58,14 @@ def test_passthrough_with_thaw(d):
         option=ormsgpack.OPT_PASSTHROUGH_SUBCLASS,
         default=pmalloc.thaw,
     )
+
+
+@rounds
+def test_packb_instances(d):
+    return ormsgpack.packb(d.limit), ormsgpack.packb([d.backend, d.services], default=str)
+
+
+@rounds
+def test_packb_dates_and_uuids(d):
+    dates = [d.when, d.naive, d.day, d.clock, d.uid, d.price]
+    return ormsgpack.packb(dates, default=str)

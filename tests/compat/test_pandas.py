@@ -113,3 +113,15 @@ def test_looking_up_frozen_values(d):
 
 
 SERIES = pd.Series({"pear": 1, "apple": 2})
+
+
+@frames
+def test_dates_and_instances(d):
+    series = [pd.Series([x, x]).tolist() for x in (d.when, d.naive, d.day, d.span, d.price, d.uid)]
+    frame = pd.DataFrame(d.points)
+    return series, list(frame.columns), frame, pd.DataFrame(d.services)["name"].tolist()
+
+
+@rounds
+def test_timestamps(d):
+    return pd.Timestamp(d.when), pd.Timedelta(d.span), pd.Timestamp(d.day) < d.naive

@@ -84,3 +84,9 @@ def test_filters(d):
 def test_out_again(d):
     frame = pl.DataFrame(d.columns)
     return frame.write_json(), frame.write_csv(), frame.rows()
+
+
+@frames
+def test_dates_and_instances(d):
+    series = [pl.Series("x", [x, x]) for x in (d.when, d.naive, d.day, d.clock, d.span, d.price)]
+    return series, pl.DataFrame(d.points), pl.DataFrame([d.limit, d.limit])

@@ -89,3 +89,8 @@ def test_a_set_with_its_type_told_refuses():
 @rounds
 def test_a_set_as_a_list(d):
     return pa.array([sorted(d.tags)]).to_pylist()
+
+
+@arrays
+def test_dates_and_decimals(d):
+    return [pa.array([x, x]) for x in (d.when, d.naive, d.day, d.clock, d.span, d.price)]

@@ -1,9 +1,15 @@
 """pydantic: validates frozen data, holds it and serialises it; a strict set wants a set."""
 
+import datetime as dt
+import decimal
+import uuid
 from typing import Annotated, Any
 
 import pytest
-from _rounds import refused, rounds
+from _data import Service
+from _rounds import PLAIN, refused, rounds
+
+import pmalloc
 
 pydantic = pytest.importorskip("pydantic")
 
@@ -151,3 +157,74 @@ def test_pydantic_dataclass(d):
 class Point:
     x: float
     tags: list[str]
+
+
+class Machine(pydantic.BaseModel):
+    name: str
+    hosts: list[str]
+    limit: Limits
+    since: dt.datetime
+    price: decimal.Decimal
+    limits: dict[str, Limits] = pydantic.Field(default_factory=dict)
+
+
+MACHINE = pydantic.TypeAdapter(Machine)
+ANYTHING = pydantic.TypeAdapter(Any)
+EXACT = pydantic.TypeAdapter(
+    tuple[dt.datetime, dt.date, dt.time, dt.timedelta, decimal.Decimal, uuid.UUID]
+)
+DATACLASS = pydantic.TypeAdapter(Service)
+
+
+@rounds
+def test_validate_attributes(d):
+    return MACHINE.validate_python(d.backend, from_attributes=True)
+
+
+@rounds
+def test_validate_dates_strictly(d):
+    values = (d.when, d.day, d.clock, d.span, d.price, d.uid)
+    return EXACT.validate_python(values, strict=True), EXACT.dump_json(values)
+
+
+@rounds
+def test_dataclasses(d):
+    return (
+        DATACLASS.validate_python(d.backend),
+        DATACLASS.dump_json(d.backend),
+        DATACLASS.dump_python(d.backend),
+        ANYTHING.dump_json([d.limit, d.services, d.address]),
+    )
+
+
+MODEL = MACHINE.validate_python(PLAIN.backend, from_attributes=True)
+MODEL.limits["all"] = Limits(soft=7000, hard=300)
+FROZEN_MODEL = pmalloc.freeze(MODEL, name="model")
+
+
+@rounds
+def test_frozen_models(d):
+    """Models that were frozen, read as models."""
+    model = MODEL if d is PLAIN else FROZEN_MODEL
+    return (
+        (model.name, model.limit.hard, model.limits["all"].soft, model == MODEL, repr(model)),
+        model.model_dump(),
+        model.model_dump_json(),
+        MACHINE.validate_python(model),
+        sorted(model.model_fields_set),
+        model.model_copy(deep=True).limits,
+        pmalloc.thaw(model).model_copy(update={"name": "x"}).name,
+        [name for name, _ in model],
+    )
+
+
+@pytest.mark.parametrize("what", ["an attribute", "a copy's fields"])
+def test_frozen_models_refuse(what):
+    def change(_):
+        if what == "an attribute":
+            FROZEN_MODEL.name = "x"
+        else:
+            FROZEN_MODEL.model_copy(update={"name": "x"})
+
+    with pytest.raises((AttributeError, TypeError), match="frozen"):
+        change(None)

@@ -66,3 +66,13 @@ def test_encoder(d):
 def test_validator(d):
     schema = '{"type": "object", "required": ["name"]}'
     return rapidjson.Validator(schema)(rapidjson.dumps(d.config))
+
+
+@rounds
+def test_dumps_dates_and_decimals(d):
+    return rapidjson.dumps(
+        [d.when, d.day, d.clock, d.uid, d.price],
+        datetime_mode=rapidjson.DM_ISO8601,
+        uuid_mode=rapidjson.UM_CANONICAL,
+        number_mode=rapidjson.NM_DECIMAL,
+    )

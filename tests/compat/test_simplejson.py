@@ -43,3 +43,8 @@ def test_dumps_other_keys(d):
 @rounds
 def test_loads_frozen_text(d):
     return simplejson.loads(d.strings["two"]), simplejson.loads(d.strings["one"].encode())
+
+
+@rounds
+def test_dumps_named_tuples_and_decimals(d):
+    return simplejson.dumps(d.points), simplejson.dumps([d.point, d.price], use_decimal=True)

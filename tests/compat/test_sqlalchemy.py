@@ -3,9 +3,14 @@
 Its statements take from 50 us to some milliseconds; each round reads at least 12 frozen objects.
 """
 
+import datetime as dt
+import decimal
 import functools
+import uuid
+import warnings
 
 import pytest
+from _data import Limit
 from _rounds import rounds
 
 sa = pytest.importorskip("sqlalchemy")
@@ -143,3 +148,36 @@ def test_case_and_options(d):
     return sorted(case.compile().params.values()), sa.select(TABLE).execution_options(
         **d.limits
     ).get_execution_options()["soft"]
+
+
+class Base2(orm.DeclarativeBase):
+    metadata = sa.MetaData()
+
+
+class Order(Base2):
+    __tablename__ = "orders"
+
+    id: orm.Mapped[int] = orm.mapped_column(primary_key=True)
+    limit: orm.Mapped[Limit] = orm.composite(
+        orm.mapped_column("soft"), orm.mapped_column("hard", sa.BigInteger)
+    )
+    when: orm.Mapped[dt.datetime]
+    day: orm.Mapped[dt.date]
+    price: orm.Mapped[decimal.Decimal] = orm.mapped_column(sa.Numeric(10, 2))
+    uid: orm.Mapped[uuid.UUID]
+
+
+@statements
+def test_dates_and_composites(d):
+    if not sa.inspect(engine()).has_table("orders"):
+        Base2.metadata.create_all(engine())
+    with orm.Session(engine()) as session, warnings.catch_warnings():
+        warnings.simplefilter("ignore", sa.exc.SAWarning)  # SQLite has no Decimal of its own
+        session.query(Order).delete()
+        session.add(Order(id=1, limit=d.limit, when=d.naive, day=d.day, price=d.price, uid=d.uid))
+        session.flush()
+        session.expire_all()
+        found = session.scalars(sa.select(Order).filter_by(uid=d.uid, limit=d.limit)).one()
+        result = (found.limit, found.when, found.day, found.price, found.uid)
+        session.rollback()
+        return result

@@ -74,3 +74,12 @@ def test_functions_and_collations(d):
         run("SELECT limit_of('soft'), limit_of('none')"),
         run("SELECT column1 FROM (VALUES ('pear'), ('fig')) ORDER BY column1 COLLATE by_rank"),
     )
+
+
+@rounds
+def test_adapted_instances(d):
+    return (
+        run("SELECT ?, ?, ?", d.point),
+        run("SELECT ?", (d.day.isoformat(),)),
+        run("SELECT ?", (str(d.uid),)),
+    )

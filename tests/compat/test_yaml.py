@@ -1,6 +1,7 @@
 """PyYAML: its dumpers look types up exactly, so they are told about three more."""
 
 import pytest
+from _data import Limit
 from _rounds import refused, rounds
 
 import pmalloc
@@ -79,3 +80,15 @@ def test_scalars(d):
 @rounds(count=2_000)
 def test_loads_frozen_text(d):
     return yaml.safe_load(d.text), yaml.safe_load(d.latin), yaml.safe_load(d.strings["two"])
+
+
+@rounds(count=2_000)
+def test_dates(d):
+    return yaml.safe_dump([d.when, d.day]), yaml.dump([d.when, d.day], Dumper=CSafe)
+
+
+@rounds(count=1_000)
+def test_instances(d):
+    """By the full dumper: as an ordinary instance, which is what it is loaded as."""
+    loaded = yaml.unsafe_load(yaml.dump([d.limit, d.services], Dumper=Full))
+    return loaded, type(loaded[0]) is Limit
