@@ -137,6 +137,13 @@ PyObject *pm_instance_refuse(PyObject *module, PyObject *args) {
   return NULL;
 }
 
+/* Some call it without a memo: pydantic's models do. */
+static PyObject *deepcopy(PyObject *self, PyObject *args) {
+  PyObject *memo = Py_None;
+  return PyArg_UnpackTuple(args, "__deepcopy__", 0, 1, &memo) ? pm_frozen_deepcopy(self, memo)
+                                                              : NULL;
+}
+
 static PyGetSetDef dict_getset = {"__dict__", get_dict, NULL, "The attributes, a FrozenDict.",
                                   NULL};
 
@@ -146,7 +153,7 @@ PyObject *pm_instance_dict_descriptor(void) {
 
 static PyMethodDef methods[] = {
     {"__copy__", copy, METH_NOARGS, "An ordinary instance with the same attributes."},
-    {"__deepcopy__", pm_frozen_deepcopy, METH_O, "An ordinary, mutable deep copy."},
+    {"__deepcopy__", deepcopy, METH_VARARGS, "An ordinary, mutable deep copy."},
     {"__reduce_ex__", reduce_ex, METH_O, "Pickles as an ordinary instance."},
     {"__reduce__", reduce, METH_NOARGS, "Pickles as an ordinary instance."},
     {"__init_subclass__", (PyCFunction)(void (*)(void))init_subclass,

@@ -290,7 +290,7 @@ def _make_twin(cls: type) -> type:
             elif isinstance(namespace.get(name), _Recomputed):
                 del namespace[name]
     # Some serialisers look for these in the class's own __dict__.
-    for name in ("__dataclass_fields__", "__dataclass_params__"):
+    for name in ("__dataclass_fields__", "__dataclass_params__", "__attrs_attrs__"):
         if hasattr(cls, name):
             namespace[name] = getattr(cls, name)
     if omits := _omits(cls):

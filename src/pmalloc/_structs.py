@@ -133,8 +133,8 @@ def make_twin(cls: type) -> type:
     if config.eq:
         said["__eq__"] = _comparison(cls, twin, operator.eq)
         said["__ne__"] = _comparison(cls, twin, operator.ne)
-        said["__hash__"] = cls.__hash__
-    if config.cache_hash:  # into the instance: so it is a copy that is asked
+        # The type is part of a Struct's hash, and cache_hash writes it into the instance: so it is
+        # a copy that is asked.
         said["__hash__"] = _hash_of_a_copy
     if config.order:
         for name in ("lt", "le", "gt", "ge"):
