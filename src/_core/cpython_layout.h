@@ -128,6 +128,27 @@ typedef struct {
   PyObject *length;
 } pm_range;
 
+/* ---- Decimal ----------------------------------------------------------- */
+
+/* decimal.Decimal of the C accelerator: a libmpdec number behind the cached hash. */
+enum {
+  PM_DECIMAL_SMALL = 4,
+  PM_DECIMAL_SNAN = 0x08,
+  PM_DECIMAL_INSIDE = 0x30, /* the number is static, and so is its data ... */
+  PM_DECIMAL_CONST = 0x90,  /* ... or is constant: nobody frees or grows it */
+  PM_DECIMAL_DATA_FLAGS = 0xf0
+};
+typedef struct {
+  PyObject_HEAD Py_hash_t hash;
+  uint8_t flags; /* sign and kind below, who owns `data` above */
+  Py_ssize_t exponent;
+  Py_ssize_t digits;
+  Py_ssize_t words; /* of the coefficient in use, and allocated */
+  Py_ssize_t allocated;
+  uint64_t *data;
+  uint64_t small[PM_DECIMAL_SMALL];
+} pm_decimal;
+
 /* ---- dict -------------------------------------------------------------- */
 
 enum { PM_KEYS_GENERAL = 0, PM_KEYS_UNICODE = 1, PM_KEYS_SPLIT = 2 };
@@ -177,13 +198,20 @@ static inline void *pm_keys_entries(pm_keys *k) {
   return k->indices + ((size_t)1 << k->log2_index_bytes);
 }
 
+/* The values of a dict with a shared table. */
+static inline PyObject **pm_dict_values(PyObject *dict) {
+#if PM_SHARED_KEYS
+  return ((pm_values *)(void *)((PyDictObject *)dict)->ma_values)->values;
+#else
+  return (PyObject **)(void *)((PyDictObject *)dict)->ma_values;
+#endif
+}
+
 /* Where a dict that is a frozen one's copy keeps value number i, which may be none. */
 static inline PyObject **pm_dict_slot(PyObject *dict, Py_ssize_t i) {
   pm_keys *k = pm_dict_keys(dict);
-#if PM_SHARED_KEYS
   if (pm_dict_is_split(dict))
-    return &((pm_values *)(void *)((PyDictObject *)dict)->ma_values)->values[i];
-#endif
+    return &pm_dict_values(dict)[i];
   return k->kind == PM_KEYS_GENERAL ? &((pm_entry *)pm_keys_entries(k))[i].value
                                     : &((pm_unicode_entry *)pm_keys_entries(k))[i].value;
 }
@@ -230,6 +258,22 @@ int pm_dict_next(PyObject *dict, Py_ssize_t *pos, PyObject **key, PyObject **val
 void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *keys, void *values);
 /* The interpreter's own table of an empty dict; never freed, never written. */
 pm_keys *pm_empty_keys(void);
+
+#if PY_VERSION_HEX >= 0x030F0000
+#define PM_HAS_FROZENDICT                                                                          \
+  1 /* builtins.frozendict: a dict that caches its hash, and no dict subclass */
+typedef struct {
+  PyDictObject dict;
+  Py_hash_t hash;
+} pm_builtin_frozendict;
+static inline int pm_is_builtin_frozendict(PyObject *op) { return PyFrozenDict_CheckExact(op); }
+#else
+#define PM_HAS_FROZENDICT 0
+static inline int pm_is_builtin_frozendict(PyObject *op) {
+  (void)op;
+  return 0;
+}
+#endif
 
 /* ---- set --------------------------------------------------------------- */
 

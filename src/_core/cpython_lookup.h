@@ -44,17 +44,12 @@ static inline int pm_can_find(PyObject *dict, PyObject *key) {
 
 /* Where value number i of a table of strs is. */
 static inline PyObject **pm_value_at(PyObject *dict, pm_unicode_entry *entries, Py_ssize_t i) {
-#if PM_SHARED_KEYS
   if (pm_dict_is_split(dict))
-    return &((pm_values *)(void *)((PyDictObject *)dict)->ma_values)->values[i];
-#else
-  (void)dict;
-#endif
+    return &pm_dict_values(dict)[i];
   return &entries[i].value;
 }
 
-/* The value; NULL when the key is not there. Sets no exception. The reference is as good as a
- * new one: whatever a frozen container holds is immortal. */
+/* The value, borrowed; NULL when the key is not there. Sets no exception. */
 static inline PyObject *pm_find(PyObject *dict, PyObject *key) {
   pm_keys *k = pm_dict_keys(dict);
   pm_unicode_entry *entries = pm_keys_entries(k);

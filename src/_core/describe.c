@@ -43,7 +43,8 @@ static size_t preheader(uintptr_t start) {
   if (peek_type(start, &type) < 0 ||
       pages_peek(&flags, (const char *)type + offsetof(PyTypeObject, tp_flags), sizeof flags) < 0)
     return 0;
-  return flags & Py_TPFLAGS_HAVE_GC ? PM_GC_HEAD : 0;
+  return (flags & Py_TPFLAGS_HAVE_GC ? PM_GC_HEAD : 0) +
+         (flags & Py_TPFLAGS_PREHEADER ? 2 * sizeof(void *) : 0);
 }
 
 int pm_handler_install(int stack_signal) {

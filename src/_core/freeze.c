@@ -6,12 +6,14 @@
 
 #include "errors.h"
 
-static void plan_free(pm_plan *p) {
+void pm_plan_free(pm_plan *p) {
   pm_scratch_free(p->nodes, p->room_nodes * sizeof *p->nodes);
   pm_scratch_free(p->edges, p->room_edges * sizeof *p->edges);
   pm_scratch_free(p->externals, p->room_externals * sizeof *p->externals);
   pm_scratch_free(p->dicts, p->room_dicts * sizeof *p->dicts);
+  pm_scratch_free(p->insts, p->room_insts * sizeof *p->insts);
   pm_scratch_free(p->shapes, p->room_shapes * sizeof *p->shapes);
+  pm_scratch_free(p->findings, p->room_findings * sizeof *p->findings);
   pm_map_free(&p->seen);
   if (p->equal != NULL)
     pm_scratch_free(p->equal, (p->equal_mask + 1) * sizeof *p->equal);
@@ -20,12 +22,12 @@ static void plan_free(pm_plan *p) {
 }
 
 /* Keys of dicts with a table of their own need a place in the region. */
-static void want_keys(pm_plan *p) {
+void pm_want_keys(pm_plan *p) {
   for (size_t i = 0; i < p->n_dicts; i++) {
     const pm_dict *d = &p->dicts[i];
     if (d->shape != PM_NO_SHAPE)
       continue;
-    size_t n = pm_edge_count(&p->nodes[d->node]);
+    size_t n = pm_edge_count(p, d->node);
     for (size_t k = 0; k < n; k += 2) {
       uint32_t edge = p->edges[d->edges + k];
       if (!(edge & PM_EDGE_EXTERNAL))
@@ -36,19 +38,20 @@ static void want_keys(pm_plan *p) {
 
 /* Pass 2: offsets. dict.copy() of a plain copy of ours reads a key table as if it were
  * full, so the region reaches at least as far as the furthest such read. */
-static void place(pm_plan *p) {
-  size_t at = 0, reach = 0, dict = 0;
+void pm_place(pm_plan *p) {
+  size_t at = 0, reach = 0, dict = 0, inst = 0;
   for (size_t i = 0; i < p->n_nodes; i++) {
     pm_node *node = &p->nodes[i];
     int kind = pm_node_kind(node);
     const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
+    const pm_inst *in = kind == PM_KIND_INSTANCE ? &p->insts[inst++] : NULL;
     if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
       continue;
-    at += kind >= PM_KIND_TUPLE ? PM_GC_HEAD : 0;
+    at += pm_type_preheader(in != NULL ? in->class->twin : Py_TYPE(node->src));
     size_t size = d != NULL ? pm_container_size(node, d, p) : node->where & PM_NODE_OFFSET;
     node->where = (node->where & ~PM_NODE_OFFSET) | at;
     at += size;
-    if (d != NULL && d->shape == PM_NO_SHAPE) {
+    if ((d != NULL && d->shape == PM_NO_SHAPE) || (in != NULL && in->class->base == PM_KIND_DICT)) {
       size_t n = (size_t)((PyDictObject *)node->src)->ma_used;
       size_t end = at + (n ? pm_keys_unused_tail(n, 0) : 0);
       reach = end > reach ? end : reach;
@@ -62,12 +65,16 @@ static void place(pm_plan *p) {
 /* Pass 3. */
 static int emit(pm_plan *p, const struct pmalloc_region *region) {
   const uint32_t *edges = p->edges;
-  size_t dict = 0;
+  size_t dict = 0, inst = 0;
   p->base = region->base;
+  p->region = region;
   for (size_t i = 0; i < p->n_nodes; i++) {
     const pm_node *node = &p->nodes[i];
     int kind = pm_node_kind(node);
     const pm_dict *d = kind == PM_KIND_DICT ? &p->dicts[dict++] : NULL;
+    const pm_inst *in = kind == PM_KIND_INSTANCE ? &p->insts[inst++] : NULL;
+    const uint32_t *own = edges;
+    edges += kind < PM_KIND_RANGE ? 0 : in != NULL ? in->n_edges : pm_edge_count(p, i);
     if (!(node->where & PM_NODE_WANTED) || (node->where & PM_NODE_ELSEWHERE))
       continue;
     if (i + 8 < p->n_nodes)
@@ -76,13 +83,13 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
     if (kind < PM_KIND_RANGE) {
       if (pm_emit_scalar(p, node, to) < 0)
         return -1;
-    } else {
-      if (pm_emit_container(p, node, d, edges, to) < 0)
-        return -1;
-      edges += pm_edge_count(node);
+    } else if (in != NULL ? pm_emit_instance(p, in, own, to) < 0
+                          : pm_emit_container(p, node, d, own, to) < 0) {
+      return -1;
     }
     pmalloc_region_mark(region, to);
   }
+  p->hashed = p->n_insts > 0 || p->session->ran_python;
   return pm_rehash(p) < 0 ? -1 : pm_finish_hashes(p);
 }
 
@@ -95,23 +102,65 @@ static int extend(PyObject *list, PyObject *more) {
   return PyList_SetSlice(list, end, end, more);
 }
 
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep) {
+/* After an exception while emitting. Where code of the user's has run it may have kept an object
+ * of the region (a __hash__ that stores self): then the memory stays as it is, of no use to
+ * anybody but him. */
+static void give_up(pm_plan *p, pmalloc_pool *pool, struct pmalloc_region *region, PyObject *keep) {
+  PyObject *error = PyErr_GetRaisedException();
+  if (p->hashed && extend(keep, p->keep) == 0 && extend(immortal_weakrefs, p->weakrefs) == 0) {
+    pmalloc_region_commit(pool, region, p->objects);
+  } else {
+    PyErr_Clear();
+    Py_CLEAR(p->weakrefs); /* they unlink themselves from the sets, still there */
+    pmalloc_region_abandon(pool, region);
+  }
+  PyErr_SetRaisedException(error);
+}
+
+#define ROUNDS_MAX 1000
+
+/* Discovery, again and again until nothing is left to be resolved. */
+int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *root, int preview) {
+  for (session->rounds = 0;; session->rounds++) {
+    *p = (pm_plan){.session = session, .preview = preview};
+    p->keep = PyList_New(0);
+    p->weakrefs = PyList_New(0);
+    if (p->keep == NULL || p->weakrefs == NULL || pm_discover(p, obj, root) < 0)
+      return -1;
+    if (!p->again)
+      return 0;
+    if (session->rounds == ROUNDS_MAX) {
+      PyErr_Format(PyExc_RecursionError,
+                   "cannot freeze %s: what stands for an object holds objects that are replaced "
+                   "in turn, more than %d deep",
+                   Py_TYPE(obj)->tp_name, ROUNDS_MAX);
+      return -1;
+    }
+    pm_plan_free(p);
+    *p = (pm_plan){0};
+    if (pm_resolve(session) < 0) {
+      if (session->culprit != NULL)
+        pm_blame(session, obj);
+      return -1;
+    }
+  }
+}
+
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals) {
+  pm_session session = {.externals = externals};
   pm_plan p = {0};
   PyObject *result = NULL;
   uint32_t root;
   struct pmalloc_region region;
   int have_region = 0;
-  p.keep = PyList_New(0);
-  p.weakrefs = PyList_New(0);
-  if (p.keep == NULL || p.weakrefs == NULL ||
-      (immortal_weakrefs == NULL && (immortal_weakrefs = PyList_New(0)) == NULL))
+  if (immortal_weakrefs == NULL && (immortal_weakrefs = PyList_New(0)) == NULL)
+    return NULL;
+  if (pm_discover_all(&p, &session, obj, &root, 0) < 0 || pm_find_shapes(&p) < 0)
     goto done;
-  if (pm_discover(&p, obj, &root) < 0 || pm_find_shapes(&p) < 0)
-    goto done;
-  want_keys(&p);
+  pm_want_keys(&p);
   if (pm_make_shared_keys(&p) < 0)
     goto done;
-  place(&p);
+  pm_place(&p);
   if (p.bytes > 0) {
     enum pmalloc_status status = pmalloc_pool_region(pool, p.bytes, &region);
     if (status != PMALLOC_OK) {
@@ -125,15 +174,14 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep) {
       goto done;
     pmalloc_region_commit(pool, &region, p.objects);
     have_region = 0;
+  } else if (extend(keep, p.keep) < 0) {
+    goto done;
   }
   result = pm_target(&p, root);
 done:
-  if (have_region) {
-    PyObject *error = PyErr_GetRaisedException();
-    Py_CLEAR(p.weakrefs); /* they unlink themselves from the sets, still there */
-    pmalloc_region_abandon(pool, &region);
-    PyErr_SetRaisedException(error);
-  }
-  plan_free(&p);
+  if (have_region)
+    give_up(&p, pool, &region, keep);
+  pm_plan_free(&p);
+  pm_session_free(&session);
   return result;
 }

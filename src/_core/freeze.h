@@ -25,6 +25,7 @@
 #include "cpython_layout.h"
 
 #include "../libpmalloc/pool.h"
+#include "freeze_classes.h"
 #include "ptrmap.h"
 
 typedef enum {
@@ -33,17 +34,23 @@ typedef enum {
   PM_KIND_FLOAT,
   PM_KIND_COMPLEX,
   PM_KIND_BYTES,
+  PM_KIND_BYTEARRAY, /* becomes bytes */
+  PM_KIND_DECIMAL,
   PM_KIND_RANGE, /* from here on: containers, they have edges */
-  PM_KIND_TUPLE,
+  PM_KIND_TIME,  /* date, time, datetime, timedelta */
+  PM_KIND_TUPLE, /* of a subclass too that is nothing but a tuple: named tuples */
   PM_KIND_LIST,
   PM_KIND_DICT,
   PM_KIND_SET,
   PM_KIND_FROZENSET,
+  PM_KIND_PROXY, /* types.MappingProxyType */
+  PM_KIND_INSTANCE,
   PM_KIND_COUNT
 } pm_kind;
 
 #define PM_EDGE_EXTERNAL ((uint32_t)1 << 31)
-/* where:  | elsewhere 63 | wanted 62 | kind 57-60 | size, then offset 0-56 | */
+#define PM_EDGE_NONE UINT32_MAX /* a slot or attribute that is not set */
+/* where:  | elsewhere 63 | wanted 62 | kind 57-61 | size, then offset 0-56 | */
 #define PM_NODE_KIND_SHIFT 57
 #define PM_NODE_WANTED ((uint64_t)1 << 62)    /* has a place of its own in the region */
 #define PM_NODE_ELSEWHERE ((uint64_t)1 << 63) /* offset is an address: a shared key */
@@ -61,6 +68,41 @@ typedef struct {
   size_t edges;   /* its first edge */
 } pm_dict;
 #define PM_NO_SHAPE UINT32_MAX
+
+/* An instance: edges of its built-in part, of its slots, of its attributes in the order of its
+ * class's keys; or, where it keeps a dict of its own, of that. */
+typedef struct {
+  uint32_t node;
+  uint32_t n_edges;
+  pm_class *class;
+  size_t edges;
+  int own_dict;
+} pm_inst;
+
+/* What outlives one try of discovery; see freeze_classes.h. */
+typedef struct {
+  PyObject *externals; /* tuple of types whose instances stay outside; borrowed */
+  PyObject *types;     /* list: types to be resolved */
+  pm_class **classes;  /* that want another twin */
+  size_t n_classes, room_classes;
+  PyObject *replaced; /* list: an object, what stands for it (None: to be asked), and so on */
+  pm_map replacement; /* object -> index of what stands for it */
+  int rounds;
+  int ran_python;
+  PyObject *culprit; /* for which no stand-in could be had; borrowed */
+} pm_session;
+
+/* A position of pm_discover_child(): the i-th attribute of an instance, in the order they were set.
+ * Those after it are in the order of edges. */
+#define PM_ATTRIBUTE ((size_t)1 << 30)
+
+/* Where a preview met something that would stay outside, or be refused. */
+typedef struct {
+  PyObject *op;    /* borrowed */
+  uint32_t parent; /* UINT32_MAX: it is the root */
+  int refused;
+  size_t position;
+} pm_finding;
 
 /* A sequence of keys that several dicts have in common. */
 typedef struct {
@@ -86,16 +128,28 @@ typedef struct {
   size_t n_externals, room_externals;
   pm_dict *dicts;
   size_t n_dicts, room_dicts;
+  pm_inst *insts;
+  size_t n_insts, room_insts;
   pm_shape *shapes;
   size_t n_shapes, room_shapes;
+  pm_session *session;
+  int again;       /* something must be resolved first */
   pm_map seen;     /* source address -> edge, for objects with several owners */
   uint64_t *equal; /* (hash, node) of scalars, for deduplication */
   size_t equal_mask, equal_used;
   pm_luck luck[PM_LUCK_SLOTS];
-  size_t bytes;       /* of the region */
-  size_t objects;     /* that the region will hold */
-  char *base;         /* of the region, while emitting */
-  int nan;            /* one was met: see freeze_rehash.c */
+  size_t bytes;   /* of the region */
+  size_t objects; /* that the region will hold */
+  char *base;     /* of the region, while emitting */
+  int hashed;     /* everything was written, and code of the user's may have seen it */
+  int rehash;     /* a key may hash otherwise than its source: see freeze_hashes.c */
+  const struct pmalloc_region *region;
+  PyObject *wanted; /* preview: the one object that is looked for, or NULL */
+  int preview;      /* nothing is raised, findings are kept instead */
+  pm_finding *findings;
+  size_t n_findings, room_findings;
+  size_t ordinary_bytes; /* of duplicates that were left out */
+
   PyObject *keep;     /* list: ordinary objects the frozen ones rely on */
   PyObject *weakrefs; /* list: see freeze_containers.c */
 } pm_plan;
@@ -103,7 +157,38 @@ typedef struct {
 /* freeze_discover.c */
 int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge);
 int pm_kind_of(PyTypeObject *type); /* -1: not of a kind that freezes */
-size_t pm_edge_count(const pm_node *node);
+size_t pm_edge_count(const pm_plan *p, size_t node);
+/* One child of a container; -1 with an exception. */
+int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
+                      int is_key);
+int pm_push_edge(pm_plan *p, uint32_t edge);
+
+/* freeze_resolve.c: answers for what discovery took note of; -1 with an exception */
+int pm_resolve(pm_session *s);
+/* The exception that is set came from the replacement of session->culprit: says where that is. */
+void pm_blame(pm_session *s, PyObject *root);
+void pm_session_free(pm_session *s);
+
+/* freeze_instances.c */
+int pm_discover_instance(pm_plan *p, uint32_t node, pm_class *c);
+size_t pm_instance_size(const pm_plan *p, const pm_inst *inst);
+int pm_emit_instance(pm_plan *p, const pm_inst *inst, const uint32_t *edges, PyObject *to);
+/* The instance of a node, by search. */
+const pm_inst *pm_inst_of(const pm_plan *p, size_t node);
+/* thaw: the class of a frozen instance, twin or not; an ordinary instance without attributes. */
+pm_class *pm_instance_class(PyObject *op);
+PyObject *pm_instance_new(PyObject *src);
+/* Sets attribute `name` of an ordinary instance to value, running nobody's code. */
+int pm_instance_set(PyObject *op, PyObject *name, PyObject *value);
+
+/* freeze_values.c: dates, times and Decimals */
+size_t pm_value_size(PyObject *src, int kind);
+int pm_emit_decimal(PyObject *src, PyObject *to);
+void pm_emit_time(PyObject *src, PyObject *zone, PyObject *to);
+PyObject **pm_time_zone(PyObject *op); /* NULL where there is none */
+int pm_is_signalling(PyObject *decimal);
+PyObject *pm_copy_value(PyObject *src, int kind);
+int pm_time_init(void);
 
 /* freeze_equal.c: deduplication of equal scalars, where it pays */
 int pm_equal_find(pm_plan *p, PyObject *op, int kind, size_t luck_slot, uint32_t *node);
@@ -111,9 +196,29 @@ void pm_equal_prefetch(const pm_plan *p, PyObject *op);
 
 /* freeze_path.c: UnfreezableError with the path to the culprit */
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit);
+/* Why a refused object is refused. */
+const char *pm_advice(PyObject *culprit);
+/* How each node was met first: pm_steps() from PyMem_RawMalloc, NULL with MemoryError. */
+typedef struct {
+  uint32_t parent;
+  uint32_t position;
+} pm_step;
+pm_step *pm_steps(pm_plan *p);
+PyObject *pm_path(pm_plan *p, const pm_step *steps, uint32_t parent, size_t position);
+
+/* freeze.c, for freeze_preview.c: discovery until all is resolved; offsets and p->bytes */
+int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *root, int preview);
+void pm_want_keys(pm_plan *p);
+void pm_place(pm_plan *p);
+void pm_plan_free(pm_plan *p);
+
+/* freeze_preview.c */
+PyObject *pm_preview(PyObject *obj, PyObject *externals, Py_ssize_t limit);
 
 /* freeze_keys.c: shared key tables */
 int pm_find_shapes(pm_plan *p);
+/* Which keys will lie in a shared table's pool: their bytes; *objects of them. */
+size_t pm_plan_shared_keys(pm_plan *p, size_t *objects);
 int pm_make_shared_keys(pm_plan *p);
 size_t pm_shared_key_bytes(void);
 
@@ -127,8 +232,11 @@ size_t pm_container_size(const pm_node *node, const pm_dict *dict, const pm_plan
 int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, const uint32_t *edges,
                       PyObject *to);
 int pm_finish_hashes(pm_plan *p);
+/* The key table of a dict of its own, built at `keys`; its edges are key, value, key, value ... */
+void pm_emit_keys(const pm_plan *p, PyObject *src, const uint32_t *edges, pm_keys *keys);
+int pm_keys_are_strs(const pm_plan *p, const uint32_t *edges, size_t n);
 
-/* freeze_rehash.c: tables whose keys hash otherwise than the source's */
+/* freeze_hashes.c: tables whose keys hash otherwise than the source's */
 int pm_rehash(const pm_plan *p);
 
 /* Blocks begin at multiples of 8: no object has a stricter member, and many are
@@ -136,11 +244,13 @@ int pm_rehash(const pm_plan *p);
 static inline size_t pm_align(size_t n) { return (n + 7) & ~(size_t)7; }
 
 static inline int pm_node_kind(const pm_node *n) {
-  return (int)(n->where >> PM_NODE_KIND_SHIFT & 15);
+  return (int)(n->where >> PM_NODE_KIND_SHIFT & 31);
 }
 
 /* Where the object of an edge lies, or will lie. */
 static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
+  if (edge == PM_EDGE_NONE)
+    return NULL;
   if (edge & PM_EDGE_EXTERNAL)
     return p->externals[edge & ~PM_EDGE_EXTERNAL];
   uint64_t where = p->nodes[edge].where;
@@ -150,14 +260,19 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
 
 /* Freezes obj into the pool. Returns the frozen object (borrowed for ever: it is
  * immortal) or NULL with an exception and the pool as it was. What must stay
- * alive with it is appended to `keep`. */
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep);
+ * alive with it is appended to `keep`. Instances of `externals`, a tuple of types or NULL, stay
+ * outside. */
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals);
 
 /* thaw.c: nothing of the result lies in a pool. */
 PyObject *pm_thaw(PyObject *obj);
 PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo);
-/* thaw_shallow.c: of a frozen object; containers only are copied. */
+/* thaw_shallow.c: of a frozen object; containers only are copied, instances among them. */
 PyObject *pm_thaw_shallow(PyObject *obj);
+/* An ordinary instance with the attributes of a frozen one. */
+PyObject *pm_thaw_one(PyObject *obj);
+/* The kind of a frozen object, or of an ordinary built-in one; -1 for all others. */
+int pm_frozen_kind(PyObject *op);
 
 /* Non-zero when the object's memory lies in a pool. */
 static inline int pm_is_frozen(PyObject *op) {

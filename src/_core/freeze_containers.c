@@ -22,6 +22,21 @@
 #include "freeze.h"
 #include "frozen_types.h"
 
+/* A dict, or a defaultdict, becomes a FrozenDict; the interpreter's own frozendict stays one. */
+static PyTypeObject *dict_type(PyObject *src) {
+  return pm_is_builtin_frozendict(src) ? Py_TYPE(src) : &PmFrozenDict_Type;
+}
+
+int pm_keys_are_strs(const pm_plan *p, const uint32_t *edges, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    uint32_t edge = edges[2 * i];
+    if (!(edge & PM_EDGE_EXTERNAL ? PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL])
+                                  : pm_node_kind(&p->nodes[edge]) == PM_KIND_STR))
+      return 0;
+  }
+  return 1;
+}
+
 size_t pm_container_size(const pm_node *node, const pm_dict *dict, const pm_plan *p) {
   PyObject *src = node->src;
   switch (pm_node_kind(node)) {
@@ -32,34 +47,54 @@ size_t pm_container_size(const pm_node *node, const pm_dict *dict, const pm_plan
            (Py_SIZE(src) ? ((size_t)Py_SIZE(src) + 1) * sizeof(PyObject *) : 0);
   case PM_KIND_DICT: {
     size_t n = (size_t)((PyDictObject *)src)->ma_used;
+    size_t head = (size_t)dict_type(src)->tp_basicsize;
     if (n == 0)
-      return sizeof(PyDictObject);
+      return head;
 #if PM_SHARED_KEYS
     if (dict->shape != PM_NO_SHAPE)
-      return sizeof(PyDictObject) + pm_values_size(n);
+      return head + pm_values_size(n);
 #endif
-    int unicode = 1;
-    for (size_t i = 0; unicode && i < n; i++) {
-      uint32_t edge = p->edges[dict->edges + 2 * i];
-      unicode = edge & PM_EDGE_EXTERNAL
-                    ? PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL])
-                    : pm_node_kind(&p->nodes[edge]) == PM_KIND_STR;
-    }
-    return sizeof(PyDictObject) + pm_keys_size(n, unicode);
+    return head + pm_keys_size(n, pm_keys_are_strs(p, &p->edges[dict->edges], n));
   }
   case PM_KIND_RANGE:
     return sizeof(pm_range);
+  case PM_KIND_TIME:
+    return pm_value_size(src, PM_KIND_TIME);
+  case PM_KIND_PROXY:
+    return sizeof(pm_proxy);
   default:
     return sizeof(PySetObject) + pm_set_table_bytes(src);
+  }
+}
+
+void pm_emit_keys(const pm_plan *p, PyObject *src, const uint32_t *edges, pm_keys *keys) {
+  size_t n = (size_t)((PyDictObject *)src)->ma_used;
+  int strs = pm_keys_are_strs(p, edges, n);
+  pm_keys_init(keys, n, strs ? PM_KEYS_UNICODE : PM_KEYS_GENERAL);
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  Py_hash_t hash;
+  for (size_t i = 0; pm_dict_next(src, &pos, &key, &value, &hash); i++) {
+    PyObject *new_key = pm_target(p, edges[2 * i]), *new_value = pm_target(p, edges[2 * i + 1]);
+    if (strs)
+      ((pm_unicode_entry *)pm_keys_entries(keys))[i] = (pm_unicode_entry){new_key, new_value};
+    else
+      ((pm_entry *)pm_keys_entries(keys))[i] = (pm_entry){hash, new_key, new_value};
+    pm_keys_index(keys, hash, i);
   }
 }
 
 static void emit_dict(pm_plan *p, PyObject *src, const pm_dict *dict, const uint32_t *edges,
                       PyObject *to) {
   Py_ssize_t n = ((PyDictObject *)src)->ma_used;
-  char *rest = (char *)to + sizeof(PyDictObject);
+  PyTypeObject *type = dict_type(src);
+  char *rest = (char *)to + type->tp_basicsize;
+#if PM_HAS_FROZENDICT
+  if (type != &PmFrozenDict_Type)
+    ((pm_builtin_frozendict *)to)->hash = -1; /* pm_finish_hashes() */
+#endif
   if (n == 0) {
-    pm_dict_init(to, &PmFrozenDict_Type, 0, pm_empty_keys(), NULL);
+    pm_dict_init(to, type, 0, pm_empty_keys(), NULL);
     return;
   }
 #if PM_SHARED_KEYS
@@ -72,32 +107,15 @@ static void emit_dict(pm_plan *p, PyObject *src, const pm_dict *dict, const uint
       values->values[i] = pm_target(p, edges[2 * i + 1]);
       order[i] = (uint8_t)i;
     }
-    pm_dict_init(to, &PmFrozenDict_Type, n, p->shapes[dict->shape].table, values);
+    pm_dict_init(to, type, n, p->shapes[dict->shape].table, values);
     return;
   }
 #else
   (void)dict;
 #endif
-  int unicode = 1;
-  for (Py_ssize_t i = 0; unicode && i < n; i++) {
-    uint32_t edge = edges[2 * i];
-    unicode = edge & PM_EDGE_EXTERNAL ? PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL])
-                                      : pm_node_kind(&p->nodes[edge]) == PM_KIND_STR;
-  }
   pm_keys *keys = (pm_keys *)(void *)rest;
-  pm_keys_init(keys, (size_t)n, unicode ? PM_KEYS_UNICODE : PM_KEYS_GENERAL);
-  Py_ssize_t pos = 0, i = 0;
-  PyObject *key, *value;
-  Py_hash_t hash;
-  while (pm_dict_next(src, &pos, &key, &value, &hash)) {
-    PyObject *new_key = pm_target(p, edges[2 * i]), *new_value = pm_target(p, edges[2 * i + 1]);
-    if (unicode)
-      ((pm_unicode_entry *)pm_keys_entries(keys))[i] = (pm_unicode_entry){new_key, new_value};
-    else
-      ((pm_entry *)pm_keys_entries(keys))[i] = (pm_entry){hash, new_key, new_value};
-    pm_keys_index(keys, hash, (size_t)i++);
-  }
-  pm_dict_init(to, &PmFrozenDict_Type, n, keys, NULL);
+  pm_emit_keys(p, src, edges, keys);
+  pm_dict_init(to, type, n, keys, NULL);
 }
 
 static int emit_set(pm_plan *p, PyObject *src, int kind, const uint32_t *edges, PyObject *to) {
@@ -139,7 +157,7 @@ int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, cons
   Py_ssize_t n = Py_SIZE(src); /* of those that have one */
   switch (pm_node_kind(node)) {
   case PM_KIND_TUPLE:
-    pm_immortal_header(to, &PyTuple_Type);
+    pm_immortal_header(to, Py_TYPE(src)); /* a named tuple stays one */
     ((PyVarObject *)to)->ob_size = n;
 #if PM_TUPLE_HASH
     ((PyTupleObject *)to)->ob_hash = -1; /* pm_finish_hashes() */
@@ -165,76 +183,14 @@ int pm_emit_container(pm_plan *p, const pm_node *node, const pm_dict *dict, cons
     for (int i = 0; i < 4; i++)
       (&((pm_range *)to)->start)[i] = pm_target(p, edges[i]);
     return 0;
+  case PM_KIND_TIME:
+    pm_emit_time(src, pm_time_zone(src) == NULL ? NULL : pm_target(p, edges[0]), to);
+    return 0;
+  case PM_KIND_PROXY:
+    pm_immortal_header(to, &PyDictProxy_Type);
+    ((pm_proxy *)to)->mapping = pm_target(p, edges[0]);
+    return 0;
   default:
     return emit_set(p, src, pm_node_kind(node), edges, to);
   }
-}
-
-/* Since 3.14 a tuple caches its hash in itself. Hash them all now, on our own
- * copies, deepest first: a stack of our own, for tuples may nest a million deep.
- * A tuple with something unhashable in it never gets one, and hash() of it
- * raises before it would write. */
-int pm_finish_hashes(pm_plan *p) {
-#if PM_TUPLE_HASH
-  PyObject **stack = NULL;
-  size_t room = 0, depth = 0;
-  int bad = 0;
-  for (size_t i = 0; !bad && i < p->n_nodes; i++) {
-    if (pm_node_kind(&p->nodes[i]) != PM_KIND_TUPLE)
-      continue;
-    if ((bad = pm_grow((void **)&stack, &room, depth, sizeof *stack)) < 0)
-      break;
-    stack[depth++] = pm_target(p, (uint32_t)i);
-    while (depth > 0) {
-      PyTupleObject *t = (PyTupleObject *)stack[depth - 1];
-      PyObject *pending = NULL;
-      int hashable = t->ob_hash == -1;
-      for (Py_ssize_t k = 0; hashable && k < Py_SIZE(t); k++) {
-        PyObject *item = t->ob_item[k];
-        if (Py_IS_TYPE(item, &PmFrozenDict_Type) || Py_IS_TYPE(item, &PmFrozenList_Type) ||
-            Py_IS_TYPE(item, &PmFrozenSet_Type))
-          hashable = 0;
-        else if (PyTuple_CheckExact(item) && Py_SIZE(item) > 0 &&
-                 ((PyTupleObject *)item)->ob_hash == -1) {
-          if ((char *)item >= p->base && (char *)item < p->base + p->bytes)
-            pending = item;
-          else
-            hashable = 0; /* frozen earlier, and found unhashable then */
-        }
-      }
-      /* -2 marks, for the time of this pass, a tuple known to be unhashable */
-      if (hashable && pending != NULL) {
-        if ((bad = pm_grow((void **)&stack, &room, depth, sizeof *stack)) < 0)
-          break;
-        stack[depth++] = pending;
-        continue;
-      }
-      depth--;
-      if (t->ob_hash != -1)
-        continue;
-      if (hashable)
-        for (Py_ssize_t k = 0; hashable && k < Py_SIZE(t); k++)
-          hashable = !(PyTuple_CheckExact(t->ob_item[k]) &&
-                       ((PyTupleObject *)t->ob_item[k])->ob_hash == -2);
-      if (!hashable)
-        t->ob_hash = -2;
-      else if (PyObject_Hash((PyObject *)t) == -1) {
-        PyErr_Clear();
-        t->ob_hash = -2;
-      }
-    }
-  }
-  pm_scratch_free(stack, room * sizeof *stack);
-  for (size_t i = 0; i < p->n_nodes; i++) {
-    if (pm_node_kind(&p->nodes[i]) == PM_KIND_TUPLE) {
-      PyTupleObject *t = (PyTupleObject *)pm_target(p, (uint32_t)i);
-      if (t->ob_hash == -2)
-        t->ob_hash = -1;
-    }
-  }
-  return bad;
-#else
-  (void)p;
-  return 0;
-#endif
 }

@@ -37,13 +37,28 @@ int pm_kind_of(PyTypeObject *type) {
     return PM_KIND_COMPLEX;
   if (type == &PyRange_Type)
     return PM_KIND_RANGE;
+  if (type == &PyByteArray_Type)
+    return PM_KIND_BYTEARRAY;
+  if (type == &PyDictProxy_Type)
+    return PM_KIND_PROXY;
+#if PM_HAS_FROZENDICT
+  if (type == &PyFrozenDict_Type)
+    return PM_KIND_DICT;
+#endif
   return -1;
 }
 
-size_t pm_edge_count(const pm_node *node) {
+size_t pm_edge_count(const pm_plan *p, size_t number) {
+  const pm_node *node = &p->nodes[number];
   switch (pm_node_kind(node)) {
   case PM_KIND_RANGE:
     return 4;
+  case PM_KIND_PROXY:
+    return 1;
+  case PM_KIND_TIME:
+    return pm_time_zone(node->src) != NULL;
+  case PM_KIND_INSTANCE:
+    return pm_inst_of(p, number)->n_edges;
   case PM_KIND_TUPLE:
   case PM_KIND_LIST:
     return (size_t)Py_SIZE(node->src);
@@ -81,7 +96,7 @@ static int is_external(PyObject *op, int kind) {
   }
 }
 
-static int push_edge(pm_plan *p, uint32_t edge) {
+int pm_push_edge(pm_plan *p, uint32_t edge) {
   if (pm_grow((void **)&p->edges, &p->room_edges, p->n_edges, sizeof *p->edges) < 0)
     return -1;
   p->edges[p->n_edges++] = edge;
@@ -96,6 +111,48 @@ static int add_external(pm_plan *p, PyObject *op, uint32_t *edge) {
   return 0;
 }
 
+/* An object that stays outside and is kept alive. */
+static int add_kept(pm_plan *p, PyObject *op, uint32_t *edge) {
+  return PyList_Append(p->keep, op) < 0 ? -1 : add_external(p, op, edge);
+}
+
+/* Takes note of what must be resolved before anything else; the edge only fills the gap. */
+static int take_note(pm_plan *p, PyObject **list, PyObject *what, uint32_t *edge) {
+  p->again = 1;
+  if (*list == NULL && (*list = PyList_New(0)) == NULL)
+    return -1;
+  return PyList_Append(*list, what) < 0 || add_external(p, Py_None, edge) < 0 ? -1 : 1;
+}
+
+static int is_allowed(const pm_plan *p, PyTypeObject *type) {
+  PyObject *allowed = p->session->externals;
+  for (Py_ssize_t i = 0; allowed != NULL && i < PyTuple_GET_SIZE(allowed); i++)
+    if (PyType_IsSubtype(type, (PyTypeObject *)PyTuple_GET_ITEM(allowed, i)))
+      return 1;
+  return 0;
+}
+
+/* What stands for an object whose type is replaced: 1, or 0 while that is not known. */
+static int stand_in(pm_plan *p, PyObject *op, PyObject **stands, uint32_t *edge) {
+  pm_session *s = p->session;
+  uint32_t *at;
+  int is_new = pm_map_enter(&s->replacement, op, &at);
+  if (is_new < 0)
+    return -1;
+  if (is_new) {
+    if (s->replaced == NULL && (s->replaced = PyList_New(0)) == NULL)
+      return -1;
+    *at = (uint32_t)PyList_GET_SIZE(s->replaced) + 1;
+    if (PyList_Append(s->replaced, op) < 0 || PyList_Append(s->replaced, Py_Ellipsis) < 0)
+      return -1;
+  }
+  *stands = PyList_GET_ITEM(s->replaced, (Py_ssize_t)*at);
+  if (*stands != Py_Ellipsis)
+    return 1;
+  p->again = 1;
+  return add_external(p, Py_None, edge) < 0 ? -1 : 0;
+}
+
 /* A NaN is equal to nothing but itself, so it is not deduplicated either. */
 static int holds_nan(PyObject *op, int kind) {
   if (kind == PM_KIND_FLOAT)
@@ -104,6 +161,40 @@ static int holds_nan(PyObject *op, int kind) {
     return 0;
   Py_complex c = ((PyComplexObject *)op)->cval;
   return isnan(c.real) || isnan(c.imag);
+}
+
+static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge);
+
+/* An object of a type that is not built in. Returns its kind where it becomes a node, else the
+ * answer of edge_of() minus 3. */
+enum { CLASS_FAILED = -4, CLASS_REFUSED = -3, CLASS_DONE = -2 };
+static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge) {
+  PyTypeObject *type = Py_TYPE(op);
+  PyObject *stands;
+  if (is_allowed(p, type))
+    return add_kept(p, op, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
+  const pm_class *c = pm_class_of(type);
+  if (c == NULL)
+    return take_note(p, &p->session->types, (PyObject *)type, edge) - 3;
+  switch (c->kind) {
+  case PM_CLASS_EXTERNAL:
+    return add_kept(p, op, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
+  case PM_CLASS_REPLACED:
+  case PM_CLASS_ADOPTED: {
+    int known = stand_in(p, op, &stands, edge);
+    if (known <= 0)
+      return known < 0 ? CLASS_FAILED : CLASS_DONE;
+    if (c->kind == PM_CLASS_ADOPTED)
+      return add_kept(p, stands, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
+    return edge_of(p, stands, luck_slot, is_key, edge) - 3;
+  }
+  case PM_CLASS_REFUSED:
+    return CLASS_REFUSED;
+  case PM_KIND_DECIMAL:
+    return pm_is_signalling(op) ? CLASS_REFUSED : c->kind;
+  default:
+    return c->kind;
+  }
 }
 
 /* The object as an edge: an old node, a new one, or an external. Returns 1, or 0 when the
@@ -120,14 +211,21 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
     if (is_external(op, kind))
       return add_external(p, op, edge) < 0 || pm_map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
   }
-  if (kind < 0)
-    return 0;
+  if (kind < 0) {
+    kind = kind_by_class(p, op, luck_slot, is_key, edge);
+    if (kind == CLASS_DONE && several_owners && !p->again)
+      return pm_map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
+    if (kind < 0)
+      return kind + 3;
+  }
   int found = 0, nan = holds_nan(op, kind);
-  p->nan |= nan;
-  if (kind < PM_KIND_RANGE && kind != PM_KIND_COMPLEX && !nan) {
+  p->rehash |= nan;
+  if (kind <= PM_KIND_BYTES && kind != PM_KIND_COMPLEX && !nan) {
     found = pm_equal_find(p, op, kind, luck_slot, edge);
     if (found < 0)
       return -1;
+    if (found && p->preview)
+      p->ordinary_bytes += pm_ordinary_bytes(op);
   }
   if (!found) {
     if (p->n_nodes >= PM_EDGE_EXTERNAL - 1) {
@@ -149,13 +247,39 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   return 1;
 }
 
-static int child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
-                 int is_key) {
+/* A preview goes on where freeze would stop. */
+static int find(pm_plan *p, uint32_t parent, size_t position, PyObject *op, int refused,
+                uint32_t *edge) {
+  if (pm_grow((void **)&p->findings, &p->room_findings, p->n_findings, sizeof *p->findings) < 0)
+    return -1;
+  p->findings[p->n_findings++] =
+      (pm_finding){.op = op, .parent = parent, .position = position, .refused = refused};
+  return refused && add_external(p, Py_None, edge) < 0 ? -1 : 1;
+}
+
+/* Instances may hash by their address, or by whatever their class says. */
+static int hashes_anew(const pm_plan *p, uint32_t parent, uint32_t edge, int is_key) {
+  if ((edge & PM_EDGE_EXTERNAL) || pm_node_kind(&p->nodes[edge]) != PM_KIND_INSTANCE)
+    return 0;
+  int kind = pm_node_kind(&p->nodes[parent]);
+  return is_key || kind == PM_KIND_TUPLE || kind == PM_KIND_SET || kind == PM_KIND_FROZENSET ||
+         kind == PM_KIND_INSTANCE;
+}
+
+int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
+                      int is_key) {
   uint32_t edge;
+  Py_ssize_t kept = PyList_GET_SIZE(p->keep);
   int known = edge_of(p, op, luck_slot, is_key, &edge);
+  if (p->wanted == op)
+    known = find(p, parent, position, op, 1, &edge);
+  else if (p->preview && (known == 0 || (known > 0 && PyList_GET_SIZE(p->keep) > kept)))
+    known = find(p, parent, position, op, known == 0, &edge);
   if (known == 0)
     pm_refuse(p, parent, position, op);
-  return known <= 0 ? -1 : push_edge(p, edge);
+  else if (known > 0)
+    p->rehash |= hashes_anew(p, parent, edge, is_key);
+  return known <= 0 ? -1 : pm_push_edge(p, edge);
 }
 
 /* Source graphs are scattered over the heap, and waiting for memory is most of
@@ -203,7 +327,7 @@ static int discover_items(pm_plan *p, uint32_t node, PyObject **items, size_t n,
       __builtin_prefetch(items[i + 8]);
     if (i + 4 < n)
       pm_equal_prefetch(p, items[i + 4]);
-    if (child(p, node, i, items[i], (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
+    if (pm_discover_child(p, node, i, items[i], (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
       return -1;
   }
   return 0;
@@ -225,10 +349,10 @@ static int discover_dict(pm_plan *p, uint32_t node, PyObject *dict) {
         pm_equal_prefetch(p, e[k].value);
   }
   for (size_t i = 0; pm_dict_next(dict, &pos, &key, &value, &hash); i += 2) {
-    if (child(p, node, i, key, key_luck, 1) < 0)
+    if (pm_discover_child(p, node, i, key, key_luck, 1) < 0)
       return -1;
     size_t value_luck = p->edges[p->n_edges - 1] % PM_LUCK_KEYS;
-    if (child(p, node, i + 1, value, value_luck, 0) < 0)
+    if (pm_discover_child(p, node, i + 1, value, value_luck, 0) < 0)
       return -1;
   }
   return 0;
@@ -239,49 +363,68 @@ static int discover_set(pm_plan *p, uint32_t node, PyObject *set, int kind) {
   size_t found = 0;
   for (Py_ssize_t i = 0; i <= so->mask; i++) {
     if (pm_set_entry_live(&so->table[i]) &&
-        child(p, node, found++, so->table[i].key, (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
+        pm_discover_child(p, node, found++, so->table[i].key, (size_t)PM_LUCK_KEYS + (size_t)kind,
+                          0) < 0)
       return -1;
   }
   return 0;
 }
 
+/* The container's children; -1 with an exception. */
+static int expand(pm_plan *p, uint32_t i) {
+  PyObject *src = p->nodes[i].src;
+  int kind = pm_node_kind(&p->nodes[i]);
+  switch (kind) {
+  case PM_KIND_LIST:
+    return discover_items(p, i, ((PyListObject *)src)->ob_item, (size_t)Py_SIZE(src), kind);
+  case PM_KIND_TUPLE:
+    return discover_items(p, i, ((PyTupleObject *)src)->ob_item, (size_t)Py_SIZE(src), kind);
+  case PM_KIND_RANGE:
+    return discover_items(p, i, &((pm_range *)src)->start, 4, kind);
+  case PM_KIND_DICT:
+    return discover_dict(p, i, src);
+  case PM_KIND_SET:
+  case PM_KIND_FROZENSET:
+    return discover_set(p, i, src, kind);
+  case PM_KIND_PROXY:
+    return discover_items(p, i, &((pm_proxy *)src)->mapping, 1, kind);
+  case PM_KIND_TIME: {
+    PyObject **zone = pm_time_zone(src);
+    return zone == NULL ? 0 : discover_items(p, i, zone, 1, kind);
+  }
+  case PM_KIND_INSTANCE:
+    return pm_discover_instance(p, i, pm_class_of(Py_TYPE(src)));
+  default:
+    return 0;
+  }
+}
+
+/* When something must be resolved there is no use in looking much further. But a little: one
+ * round should find more than one class. */
+#define LOOK_ON 4096
+
 int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
   int known = edge_of(p, root, PM_LUCK_SLOTS, 0, root_edge);
+  /* What would stay outside altogether: a class, an Enum member. None and the like may. */
+  if (known > 0 && PyList_GET_SIZE(p->keep) > 0)
+    known = 0;
+  if (known == 0 && p->preview)
+    known = find(p, UINT32_MAX, 0, root, 1, root_edge);
   if (known == 0)
     pm_refuse(p, UINT32_MAX, 0, root);
   if (known <= 0)
     return -1;
-  for (size_t i = 0; i < p->n_nodes; i++) {
-    PyObject *src = p->nodes[i].src;
+  for (size_t i = 0; i < p->n_nodes && !(p->again && i > LOOK_ON && !p->wanted); i++) {
     int kind = pm_node_kind(&p->nodes[i]);
     prefetch_ahead(p, i);
-    int bad = 0;
-    switch (kind) {
-    case PM_KIND_LIST:
-      bad = discover_items(p, (uint32_t)i, ((PyListObject *)src)->ob_item, (size_t)Py_SIZE(src),
-                           kind);
-      break;
-    case PM_KIND_TUPLE:
-      bad = discover_items(p, (uint32_t)i, ((PyTupleObject *)src)->ob_item, (size_t)Py_SIZE(src),
-                           kind);
-      break;
-    case PM_KIND_RANGE:
-      bad = discover_items(p, (uint32_t)i, &((pm_range *)src)->start, 4, kind);
-      break;
-    case PM_KIND_DICT:
-      bad = discover_dict(p, (uint32_t)i, src);
-      break;
-    case PM_KIND_SET:
-    case PM_KIND_FROZENSET:
-      bad = discover_set(p, (uint32_t)i, src, kind);
-      break;
-    default:
-      break;
-    }
-    if (bad < 0)
+    if (expand(p, (uint32_t)i) < 0)
       return -1;
-    if (kind >= PM_KIND_RANGE && kind != PM_KIND_DICT) /* a dict's depends on its shape */
-      p->nodes[i].where |= pm_align(pm_container_size(&p->nodes[i], NULL, p));
+    if (p->again || kind < PM_KIND_RANGE ||
+        kind == PM_KIND_DICT) /* a dict's depends on its shape */
+      continue;
+    size_t size = kind == PM_KIND_INSTANCE ? pm_instance_size(p, &p->insts[p->n_insts - 1])
+                                           : pm_container_size(&p->nodes[i], NULL, p);
+    p->nodes[i].where |= pm_align(size);
   }
   return 0;
 }

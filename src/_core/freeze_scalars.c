@@ -1,4 +1,4 @@
-/* freeze_scalars: str, bytes, int, float, complex.
+/* freeze_scalars: str, bytes (and bytearray), int, float, complex.
  *
  * A scalar is copied as it lies, then its header is made immortal, and whatever
  * a later read would write into it is written now: the hash, and for a str that
@@ -116,8 +116,12 @@ size_t pm_scalar_size(const pm_node *node) {
     return pm_long_size((PyLongObject *)src);
   case PM_KIND_BYTES:
     return offsetof(PyBytesObject, ob_sval) + (size_t)Py_SIZE(src) + 1;
+  case PM_KIND_BYTEARRAY:
+    return offsetof(PyBytesObject, ob_sval) + (size_t)PyByteArray_GET_SIZE(src) + 1;
   case PM_KIND_FLOAT:
     return sizeof(PyFloatObject);
+  case PM_KIND_DECIMAL:
+    return pm_value_size(src, PM_KIND_DECIMAL);
   default:
     return sizeof(PyComplexObject);
   }
@@ -135,6 +139,15 @@ static int interned_mark(pm_plan *p, PyObject *src) {
   return PM_STR_INTERNED_IMMORTAL;
 }
 
+/* A bytearray becomes what it would be if it could not change. */
+static int emit_bytearray(PyObject *src, PyObject *to) {
+  pm_immortal_header(to, &PyBytes_Type);
+  ((PyVarObject *)to)->ob_size = PyByteArray_GET_SIZE(src);
+  memcpy(PyBytes_AS_STRING(to), PyByteArray_AS_STRING(src), (size_t)PyByteArray_GET_SIZE(src));
+  _Py_COMP_DIAG_PUSH _Py_COMP_DIAG_IGNORE_DEPR_DECLS((PyBytesObject *)to)->ob_shash = -1;
+  _Py_COMP_DIAG_POP return PyObject_Hash(to) == -1 ? -1 : 0;
+}
+
 int pm_emit_scalar(pm_plan *p, const pm_node *node, PyObject *to) {
   PyObject *src = node->src;
   int kind = pm_node_kind(node);
@@ -145,6 +158,10 @@ int pm_emit_scalar(pm_plan *p, const pm_node *node, PyObject *to) {
     pm_emit_str(src, to, (unsigned)mark);
     return 0;
   }
+  if (kind == PM_KIND_BYTEARRAY)
+    return emit_bytearray(src, to);
+  if (kind == PM_KIND_DECIMAL)
+    return pm_emit_decimal(src, to);
   if (kind == PM_KIND_BYTES && PyObject_Hash(src) == -1) /* caches it in the source */
     return -1;
   memcpy(to, src, pm_scalar_size(node));

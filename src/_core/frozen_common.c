@@ -86,7 +86,7 @@ int pm_frozen_types_ready(void) {
   /* Not inherited by a type that has a tp_hash of its own. */
   PmFrozenSet_Type.tp_richcompare = PyFrozenSet_Type.tp_richcompare;
   if (PyType_Ready(&PmFrozenDict_Type) < 0 || PyType_Ready(&PmFrozenList_Type) < 0 ||
-      PyType_Ready(&PmFrozenSet_Type) < 0)
+      PyType_Ready(&PmFrozenSet_Type) < 0 || PyType_Ready(&PmFrozenInstance_Type) < 0)
     return -1;
   if (own_methods(&PmFrozenDict_Type) < 0 || own_methods(&PmFrozenList_Type) < 0 ||
       own_methods(&PmFrozenSet_Type) < 0)

@@ -13,7 +13,7 @@
 static PyObject *subscript(PyObject *self, PyObject *key) {
   PyObject *value = pm_can_find(self, key) ? pm_find(self, key) : NULL;
   /* dict's own raises KeyError, and knows keys that are no strs. */
-  return value != NULL ? value : PyDict_Type.tp_as_mapping->mp_subscript(self, key);
+  return value != NULL ? Py_NewRef(value) : PyDict_Type.tp_as_mapping->mp_subscript(self, key);
 }
 
 static int contains(PyObject *self, PyObject *key) {
@@ -34,9 +34,9 @@ static PyObject *get(PyObject *self, PyObject *const *args, Py_ssize_t n) {
     if (value == NULL && PyErr_Occurred())
       return NULL;
   }
-  if (value != NULL)
-    return value; /* immortal */
-  return Py_NewRef(n == 2 ? args[1] : Py_None);
+  if (value == NULL)
+    value = n == 2 ? args[1] : Py_None;
+  return Py_NewRef(value);
 }
 
 /* As dict's own: the same keys, whose values are equal. But dicts that are compared mostly have

@@ -28,7 +28,7 @@ static PyObject *subscript(PyObject *self, PyObject *key) {
   if (PyLong_CheckExact(key)) {
     Py_ssize_t i = pm_long_index(key);
     if (i >= 0 && i < Py_SIZE(self))
-      return ((PyListObject *)self)->ob_item[i]; /* immortal, so as good as a new reference */
+      return Py_NewRef(((PyListObject *)self)->ob_item[i]);
   }
   return PyList_Type.tp_as_mapping->mp_subscript(self, key);
 }

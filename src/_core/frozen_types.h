@@ -11,7 +11,17 @@ extern PyTypeObject PmFrozenDict_Type; /* a dict */
 extern PyTypeObject PmFrozenList_Type; /* a list */
 extern PyTypeObject PmFrozenSet_Type;  /* a frozenset that was a set */
 
-/* Finishes the three; -1 with an exception. */
+extern PyTypeObject PmFrozenInstance_Type; /* first base of all twins; frozen_instance.c */
+/* The descriptor __dict__ of twins whose instances have one; new reference. */
+PyObject *pm_instance_dict_descriptor(void);
+/* What FrozenInstance does, as functions of a module. */
+PyObject *pm_instance_copy(PyObject *module, PyObject *self);
+PyObject *pm_instance_deepcopy(PyObject *module, PyObject *args);
+PyObject *pm_instance_reduce(PyObject *module, PyObject *self);
+PyObject *pm_instance_dict_of(PyObject *module, PyObject *self);
+PyObject *pm_instance_refuse(PyObject *module, PyObject *args);
+
+/* Finishes them; -1 with an exception. */
 int pm_frozen_types_ready(void);
 
 /* Sets TypeError "'FrozenDict' object is frozen: update() would change it". */

@@ -62,6 +62,35 @@ static PyObject *root(PyObject *module, PyObject *name) {
   return NULL;
 }
 
+static PyObject *preview(PyObject *module, PyObject *args) {
+  PyObject *obj, *given;
+  Py_ssize_t limit;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "OOn", &obj, &given, &limit))
+    return NULL;
+  PyObject *externals = pm_types_of(given);
+  PyObject *result = externals == NULL ? NULL : pm_preview(obj, externals, limit);
+  Py_XDECREF(externals);
+  return result;
+}
+
+static PyObject *set_resolver(PyObject *module, PyObject *args) {
+  (void)module;
+  PyObject *resolver, *make_twin;
+  if (!PyArg_ParseTuple(args, "OO", &resolver, &make_twin))
+    return NULL;
+  pm_classes_set_resolver(resolver, make_twin);
+  Py_RETURN_NONE;
+}
+
+static PyObject *forget_class(PyObject *module, PyObject *type) {
+  (void)module;
+  if (!PyType_Check(type))
+    return PyErr_Format(PyExc_TypeError, "a type is needed, not %s", Py_TYPE(type)->tp_name);
+  pm_class_forget((PyTypeObject *)type);
+  Py_RETURN_NONE;
+}
+
 static PyObject *install_handler(PyObject *module, PyObject *arg) {
   (void)module;
   int stack_signal = (int)PyLong_AsLong(arg);
@@ -81,11 +110,35 @@ static PyMethodDef methods[] = {
     {"pool_id_of", pool_id_of, METH_O,
      "pool_id_of($module, obj, /)\n--\n\nNumber of the object's pool, or None."},
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
+    {"preview", preview, METH_VARARGS,
+     "preview($module, obj, externals, limit, /)\n--\n\nWhat freeze would do, as a dict."},
+    {"set_resolver", set_resolver, METH_VARARGS,
+     "set_resolver($module, resolver, make_twin, /)\n--\n\nWho knows about classes."},
+    {"forget_class", forget_class, METH_O,
+     "forget_class($module, type, /)\n--\n\nAsk the resolver anew about a type and its "
+     "subclasses."},
+    {"instance_copy", pm_instance_copy, METH_O,
+     "instance_copy($module, obj, /)\n--\n\nAn ordinary instance, shallow."},
+    {"instance_deepcopy", pm_instance_deepcopy, METH_VARARGS,
+     "instance_deepcopy($module, obj, memo, /)\n--\n\nAn ordinary instance, deep."},
+    {"instance_reduce", pm_instance_reduce, METH_O,
+     "instance_reduce($module, obj, /)\n--\n\nWhat pickle wants to know."},
+    {"instance_dict_of", pm_instance_dict_of, METH_O,
+     "instance_dict_of($module, obj, /)\n--\n\nIts __dict__."},
+    {"instance_refuse", pm_instance_refuse, METH_VARARGS,
+     "instance_refuse($module, obj, name, value=..., /)\n--\n\nRaises: attributes cannot be set."},
     {"install_handler", install_handler, METH_O,
      "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
     {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
      "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};
+
+/* Adds a new reference, or passes on an exception. */
+static int add_new(PyObject *module, const char *name, PyObject *value) {
+  int bad = value == NULL ? -1 : PyModule_AddObjectRef(module, name, value);
+  Py_XDECREF(value);
+  return bad;
+}
 
 static int exec(PyObject *module) {
   if (pm_layout_check() < 0 || pm_errors_init(module) < 0 || pm_frozen_types_ready() < 0)
@@ -95,7 +148,9 @@ static int exec(PyObject *module) {
       PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
-      PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0)
+      PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0 ||
+      PyModule_AddObjectRef(module, "FrozenInstance", (PyObject *)&PmFrozenInstance_Type) < 0 ||
+      add_new(module, "instance_dict", pm_instance_dict_descriptor()) < 0)
     return -1;
   return pm_selftest();
 }

@@ -178,12 +178,31 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
   Py_RETURN_NONE;
 }
 
-static PyObject *freeze(PyObject *op, PyObject *obj) {
+/* A type, or a tuple of types, as a tuple of types; NULL with an exception. */
+PyObject *pm_types_of(PyObject *given) {
+  PyObject *types = PyType_Check(given) ? PyTuple_Pack(1, given) : PySequence_Tuple(given);
+  for (Py_ssize_t i = 0; types != NULL && i < PyTuple_GET_SIZE(types); i++)
+    if (!PyType_Check(PyTuple_GET_ITEM(types, i))) {
+      PyErr_Format(PyExc_TypeError, "externals= takes types, not %s",
+                   Py_TYPE(PyTuple_GET_ITEM(types, i))->tp_name);
+      Py_CLEAR(types);
+    }
+  return types;
+}
+
+static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
+  static char *keywords[] = {"", "externals", NULL};
   pm_pool *self = (pm_pool *)op;
+  PyObject *obj, *given = NULL, *externals = NULL;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|$O:freeze", keywords, &obj, &given))
+    return NULL;
   if (need_open(self, "freeze into") < 0)
     return NULL;
+  if (given != NULL && (externals = pm_types_of(given)) == NULL)
+    return NULL;
   pm_realloc_guard_install();
-  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep);
+  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
+  Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
   enum pmalloc_status status = pmalloc_pool_set_root(self->pool, frozen);
@@ -333,8 +352,9 @@ static PyMethodDef methods[] = {
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"prealloc", prealloc, METH_O,
      "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
-    {"freeze", freeze, METH_O,
-     "freeze($self, obj, /)\n--\n\nDeep-copies obj into the pool as live objects."},
+    {"freeze", KEYWORDS(freeze), METH_VARARGS | METH_KEYWORDS,
+     "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live "
+     "objects."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},

@@ -28,6 +28,9 @@ typedef struct {
 extern PyTypeObject PmPool_Type;
 extern PyTypeObject PmAllocation_Type;
 
+/* A type, or an iterable of types, as a tuple of types; NULL with an exception. */
+PyObject *pm_types_of(PyObject *given);
+
 /* What libpmalloc says it is. */
 enum pmalloc_state pm_pool_state(const pm_pool *self);
 

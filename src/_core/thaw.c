@@ -4,11 +4,12 @@
  *
  *   1 discover  breadth-first; lists, dicts, sets and tuples get their (empty)
  *               copy at once, so that cycles can point to it
- *   2 hashable  tuples are filled and frozensets built, innermost first: they
- *               may be keys, and a key must be whole before it is hashed
+ *   2 hashable  tuples and instances are filled and frozensets built, innermost
+ *               first: they may be keys, and a key must be whole before it is hashed
  *   3 mutable   lists, sets and dicts are filled, in order
  *
- * Scalars are copied where they lie in a pool.
+ * Scalars are copied where they lie in a pool, and so are instances: an ordinary one
+ * is the same one in the copy.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,14 +21,15 @@ typedef struct {
   PyObject *copy; /* owned */
   size_t edges;   /* its first edge */
   uint8_t kind;
-  uint8_t state; /* of tuples and frozensets in pass 2 */
+  uint8_t state; /* of hashables in pass 2 */
+  uint8_t again; /* of instances: fill once more in pass 3 */
 } thaw_node;
 enum { NEW, OPEN, DONE };
 
 typedef struct {
   thaw_node *nodes;
   size_t n_nodes, room_nodes;
-  uintptr_t *edges; /* an object, owned, or number of a node << 1 | 1 */
+  uintptr_t *edges; /* an object, owned, or NULL, or number of a node << 1 | 1 */
   size_t n_edges, room_edges;
   size_t finished; /* nodes built by an earlier call with the same memo */
   int busy;        /* in such a call */
@@ -39,13 +41,13 @@ static void state_free(thaw_state *t) {
     Py_XDECREF(t->nodes[i].copy);
   for (size_t i = 0; i < t->n_edges; i++)
     if (!(t->edges[i] & 1))
-      Py_DECREF((PyObject *)t->edges[i]);
+      Py_XDECREF((PyObject *)t->edges[i]);
   pm_scratch_free(t->nodes, t->room_nodes * sizeof *t->nodes);
   pm_scratch_free(t->edges, t->room_edges * sizeof *t->edges);
   pm_map_free(&t->seen);
 }
 
-static int kind_of(PyObject *op) {
+int pm_frozen_kind(PyObject *op) {
   PyTypeObject *type = Py_TYPE(op);
   if (type == &PmFrozenDict_Type)
     return PM_KIND_DICT;
@@ -53,7 +55,11 @@ static int kind_of(PyObject *op) {
     return PM_KIND_LIST;
   if (type == &PmFrozenSet_Type)
     return PM_KIND_SET;
-  return pm_kind_of(type);
+  int kind = pm_kind_of(type);
+  if (kind >= 0 || !pm_is_frozen(op))
+    return kind;
+  const pm_class *c = pm_instance_class(op);
+  return c == NULL ? -1 : c->kind >= 0 ? c->kind : PM_KIND_INSTANCE; /* registered anew since */
 }
 
 /* ---- copies of scalars -------------------------------------------------- */
@@ -107,6 +113,9 @@ static PyObject *copy_scalar(PyObject *src, int kind) {
     return PyComplex_FromCComplex(((PyComplexObject *)src)->cval);
   case PM_KIND_BYTES:
     return PyBytes_FromStringAndSize(PyBytes_AS_STRING(src), Py_SIZE(src));
+  case PM_KIND_TIME:
+  case PM_KIND_DECIMAL:
+    return pm_copy_value(src, kind);
   default:
     return copy_range(src);
   }
@@ -116,11 +125,37 @@ static PyObject *copy_scalar(PyObject *src, int kind) {
 
 static int is_container(int kind) {
   return kind == PM_KIND_LIST || kind == PM_KIND_DICT || kind == PM_KIND_SET ||
-         kind == PM_KIND_TUPLE || kind == PM_KIND_FROZENSET;
+         kind == PM_KIND_TUPLE || kind == PM_KIND_FROZENSET || kind == PM_KIND_PROXY ||
+         kind == PM_KIND_INSTANCE;
+}
+
+/* What is built in pass 2, of its children. */
+static int is_late(int kind, PyObject *op) {
+  return kind == PM_KIND_FROZENSET || kind == PM_KIND_PROXY ||
+         (kind == PM_KIND_DICT && pm_is_builtin_frozendict(op));
+}
+
+/* A copy to be filled later; NULL with an exception. */
+static PyObject *empty_copy(PyObject *op, int kind) {
+  switch (kind) {
+  case PM_KIND_LIST:
+    return PyList_New(Py_SIZE(op));
+  case PM_KIND_DICT:
+    return PyDict_New();
+  case PM_KIND_SET:
+    return PySet_New(NULL);
+  case PM_KIND_TUPLE:
+    return PyTuple_CheckExact(op) ? PyTuple_New(Py_SIZE(op))
+                                  : Py_TYPE(op)->tp_alloc(Py_TYPE(op), Py_SIZE(op));
+  case PM_KIND_INSTANCE:
+    return pm_instance_new(op);
+  default:
+    return copy_scalar(op, kind);
+  }
 }
 
 static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
-  int kind = kind_of(op);
+  int kind = pm_frozen_kind(op);
   *edge = (uintptr_t)op;
   if (kind < 0 || (!is_container(kind) && !pm_is_frozen(op)))
     return 0;
@@ -133,26 +168,8 @@ static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
     if (pm_grow((void **)&t->nodes, &t->room_nodes, t->n_nodes, sizeof *t->nodes) < 0)
       return -1;
     number = (uint32_t)t->n_nodes;
-    PyObject *copy = NULL;
-    switch (kind) {
-    case PM_KIND_LIST:
-      copy = PyList_New(Py_SIZE(op));
-      break;
-    case PM_KIND_DICT:
-      copy = PyDict_New();
-      break;
-    case PM_KIND_SET:
-      copy = PySet_New(NULL);
-      break;
-    case PM_KIND_TUPLE:
-      copy = PyTuple_New(Py_SIZE(op));
-      break;
-    case PM_KIND_FROZENSET:
-      break; /* pass 2 */
-    default:
-      copy = copy_scalar(op, kind);
-    }
-    if (copy == NULL && kind != PM_KIND_FROZENSET)
+    PyObject *copy = is_late(kind, op) ? NULL : empty_copy(op, kind);
+    if (copy == NULL && !is_late(kind, op))
       return -1;
     t->nodes[t->n_nodes++] = (thaw_node){.src = op, .copy = copy, .kind = (uint8_t)kind};
     if (pm_map_put(&t->seen, op, number) < 0)
@@ -163,13 +180,50 @@ static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
 }
 
 static int push(thaw_state *t, PyObject *op) {
-  uintptr_t edge;
-  if (edge_of(t, op, &edge) < 0 ||
+  uintptr_t edge = 0;
+  if ((op != NULL && edge_of(t, op, &edge) < 0) ||
       pm_grow((void **)&t->edges, &t->room_edges, t->n_edges, sizeof *t->edges) < 0)
     return -1;
   if (!(edge & 1))
-    Py_INCREF(op);
+    Py_XINCREF(op);
   t->edges[t->n_edges++] = edge;
+  return 0;
+}
+
+static int push_items(thaw_state *t, PyObject **items, Py_ssize_t n) {
+  for (Py_ssize_t i = 0; i < n; i++)
+    if (push(t, items[i]) < 0)
+      return -1;
+  return 0;
+}
+
+static int push_pairs(thaw_state *t, PyObject *dict) {
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  while (PyDict_Next(dict, &pos, &key, &value))
+    if (push(t, key) < 0 || push(t, value) < 0)
+      return -1;
+  return 0;
+}
+
+/* The built-in part, slots, names and values of attributes. */
+static int push_instance(thaw_state *t, PyObject *src) {
+  const pm_class *c = pm_instance_class(src);
+  pm_attributes a;
+  PyObject *name, *value;
+  if ((c->base == PM_KIND_DICT && push_pairs(t, src) < 0) ||
+      (c->base == PM_KIND_LIST &&
+       push_items(t, ((PyListObject *)src)->ob_item, Py_SIZE(src)) < 0) ||
+      (c->base == PM_KIND_TUPLE &&
+       push_items(t, ((PyTupleObject *)src)->ob_item, Py_SIZE(src)) < 0))
+    return -1;
+  for (size_t i = 0; i < c->n_slots; i++)
+    if (push(t, *(PyObject **)(void *)((char *)src + c->slots[i])) < 0)
+      return -1;
+  pm_attributes_of(src, &a);
+  while (pm_attributes_next(&a, &name, &value))
+    if (push(t, name) < 0 || push(t, value) < 0)
+      return -1;
   return 0;
 }
 
@@ -177,25 +231,23 @@ static int discover(thaw_state *t) {
   for (size_t i = t->finished; i < t->n_nodes; i++) {
     PyObject *src = t->nodes[i].src;
     t->nodes[i].edges = t->n_edges;
+    int bad = 0;
     switch (t->nodes[i].kind) {
     case PM_KIND_LIST:
-      for (Py_ssize_t k = 0; k < PyList_GET_SIZE(src); k++)
-        if (push(t, PyList_GET_ITEM(src, k)) < 0)
-          return -1;
+      bad = push_items(t, ((PyListObject *)src)->ob_item, Py_SIZE(src));
       break;
     case PM_KIND_TUPLE:
-      for (Py_ssize_t k = 0; k < PyTuple_GET_SIZE(src); k++)
-        if (push(t, PyTuple_GET_ITEM(src, k)) < 0)
-          return -1;
+      bad = push_items(t, ((PyTupleObject *)src)->ob_item, Py_SIZE(src));
       break;
-    case PM_KIND_DICT: {
-      Py_ssize_t pos = 0;
-      PyObject *key, *value;
-      while (PyDict_Next(src, &pos, &key, &value))
-        if (push(t, key) < 0 || push(t, value) < 0)
-          return -1;
+    case PM_KIND_DICT:
+      bad = push_pairs(t, src);
       break;
-    }
+    case PM_KIND_PROXY:
+      bad = push(t, ((pm_proxy *)src)->mapping);
+      break;
+    case PM_KIND_INSTANCE:
+      bad = push_instance(t, src);
+      break;
     case PM_KIND_SET:
     case PM_KIND_FROZENSET: {
       PySetObject *so = (PySetObject *)src;
@@ -207,6 +259,8 @@ static int discover(thaw_state *t) {
     default:
       break;
     }
+    if (bad < 0)
+      return -1;
   }
   return 0;
 }
@@ -232,7 +286,7 @@ static PyObject *fill(const thaw_state *t, const thaw_node *node, PyObject *sequ
   const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
   for (Py_ssize_t i = 0; sequence != NULL && edge < end; i++, edge++) {
     PyObject *item = Py_NewRef(result_of(t, *edge));
-    if (PyTuple_CheckExact(sequence))
+    if (PyTuple_Check(sequence))
       PyTuple_SET_ITEM(sequence, i, item);
     else
       PyList_SET_ITEM(sequence, i, item);
@@ -240,20 +294,83 @@ static PyObject *fill(const thaw_state *t, const thaw_node *node, PyObject *sequ
   return sequence;
 }
 
+/* Kinds that can be hashed, and what holds such: their children come first. */
 static int is_hashable_kind(const thaw_node *node) {
-  return node->kind == PM_KIND_TUPLE || node->kind == PM_KIND_FROZENSET;
+  return node->kind == PM_KIND_TUPLE || node->kind == PM_KIND_INSTANCE ||
+         is_late(node->kind, node->src);
+}
+
+static PyObject *build_frozendict(const thaw_state *t, const thaw_node *node) {
+#if PM_HAS_FROZENDICT
+  const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
+  PyObject *dict = PyDict_New(), *copy = NULL;
+  int bad = dict == NULL;
+  for (; !bad && edge < end; edge += 2)
+    bad = PyDict_SetItem(dict, result_of(t, edge[0]), result_of(t, edge[1]));
+  if (!bad)
+    copy = PyFrozenDict_New(dict);
+  Py_XDECREF(dict);
+  return copy;
+#else
+  (void)t;
+  (void)node;
+  Py_UNREACHABLE();
+#endif
+}
+
+/* Everything but what only mutables have. A frozenset that the instance itself is in may not be
+ * there yet: then the instance is filled again at the end. */
+static int fill_instance(const thaw_state *t, thaw_node *node) {
+  const pm_class *c = pm_instance_class(node->src);
+  const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
+  PyObject *copy = node->copy;
+  Py_ssize_t items = c->base == PM_KIND_DICT   ? 2 * PyDict_GET_SIZE(node->src)
+                     : c->base == PM_KIND_LIST ? Py_SIZE(node->src)
+                                               : 0;
+  edge += items;
+  if (c->base == PM_KIND_TUPLE)
+    for (Py_ssize_t i = 0; i < Py_SIZE(node->src); i++, edge++)
+      Py_XSETREF(((PyTupleObject *)copy)->ob_item[i], Py_XNewRef(result_of(t, *edge)));
+  for (size_t i = 0; i < c->n_slots; i++, edge++) {
+    PyObject **slot = (PyObject **)(void *)((char *)copy + c->slots[i]);
+    Py_XSETREF(*slot, Py_XNewRef(result_of(t, *edge)));
+  }
+  node->again = 0;
+  for (; edge < end; edge += 2) {
+    PyObject *value = result_of(t, edge[1]);
+    if (value == NULL)
+      node->again = 1;
+    else if (pm_instance_set(copy, result_of(t, edge[0]), value) < 0)
+      return -1;
+  }
+  if (PyObject_IS_GC(copy) && !PyObject_GC_IsTracked(copy))
+    PyObject_GC_Track(copy); /* some types do so only when they meet a container */
+  return 0;
 }
 
 static int build_hashable(thaw_state *t, thaw_node *node) {
-  if (node->kind == PM_KIND_TUPLE) {
+  switch (node->kind) {
+  case PM_KIND_TUPLE:
     fill(t, node, node->copy);
     return 0;
+  case PM_KIND_INSTANCE:
+    return fill_instance(t, node);
+  case PM_KIND_PROXY: {
+    PyObject *mapping = result_of(t, t->edges[node->edges]);
+    node->copy = mapping == NULL ? NULL : PyDictProxy_New(mapping);
+    return node->copy == NULL ? -1 : 0;
   }
-  PyObject *members = PyList_New(end_of_edges(t, node) - &t->edges[node->edges]);
-  PyObject *copy = fill(t, node, members) == NULL ? NULL : PyFrozenSet_New(members);
-  Py_XDECREF(members);
-  node->copy = copy;
-  return copy == NULL ? -1 : 0;
+  case PM_KIND_DICT:
+    node->copy = build_frozendict(t, node);
+    return node->copy == NULL ? -1 : 0;
+  default: {
+    PyObject *members = PyList_New(end_of_edges(t, node) - &t->edges[node->edges]);
+    PyObject *copy = fill(t, node, members) == NULL ? NULL : PyFrozenSet_New(members);
+    Py_XDECREF(members);
+    node->copy = copy;
+    return copy == NULL ? -1 : 0;
+  }
+  }
 }
 
 static int push_node(uint32_t **stack, size_t *room, size_t *depth, size_t node) {
@@ -293,15 +410,39 @@ static int build_hashables(thaw_state *t) {
   return bad;
 }
 
+static int fill_dict(const thaw_state *t, PyObject *dict, const uintptr_t *edge,
+                     const uintptr_t *end) {
+  for (; edge < end; edge += 2)
+    if (PyDict_SetItem(dict, result_of(t, edge[0]), result_of(t, edge[1])) < 0)
+      return -1;
+  return 0;
+}
+
+/* The part of an instance that is a dict or a list. */
+static int fill_built_in(const thaw_state *t, thaw_node *node) {
+  const pm_class *c = pm_instance_class(node->src);
+  const uintptr_t *edge = &t->edges[node->edges];
+  if (node->again && fill_instance(t, node) < 0)
+    return -1;
+  if (c->base == PM_KIND_DICT)
+    return fill_dict(t, node->copy, edge, edge + 2 * PyDict_GET_SIZE(node->src));
+  for (Py_ssize_t i = 0; c->base == PM_KIND_LIST && i < Py_SIZE(node->src); i++)
+    if (PyList_Append(node->copy, result_of(t, edge[i])) < 0)
+      return -1;
+  return 0;
+}
+
 static int fill_mutables(thaw_state *t) {
   int bad = 0;
   for (size_t i = t->finished; !bad && i < t->n_nodes; i++) {
-    const thaw_node *node = &t->nodes[i];
+    thaw_node *node = &t->nodes[i];
     const uintptr_t *edge = &t->edges[node->edges], *end = end_of_edges(t, node);
     if (node->kind == PM_KIND_LIST)
       fill(t, node, node->copy);
-    for (; !bad && node->kind == PM_KIND_DICT && edge < end; edge += 2)
-      bad = PyDict_SetItem(node->copy, result_of(t, edge[0]), result_of(t, edge[1]));
+    else if (node->kind == PM_KIND_INSTANCE)
+      bad = fill_built_in(t, node);
+    else if (node->kind == PM_KIND_DICT && !is_late(PM_KIND_DICT, node->src))
+      bad = fill_dict(t, node->copy, edge, end);
     for (; !bad && node->kind == PM_KIND_SET && edge < end; edge++)
       bad = PySet_Add(node->copy, result_of(t, *edge));
   }

@@ -1,4 +1,4 @@
-/* thaw_shallow: plain containers around the very scalars of the pool.
+/* thaw_shallow: plain containers and instances around the very scalars of the pool.
  *
  * This is what pickle gets: it writes the strings and numbers anyway, so only
  * what it would not know must become plain. A container is copied whole, by the
@@ -27,10 +27,16 @@ typedef struct {
 
 static int stays(PyObject *op, int depth) {
   PyTypeObject *type = Py_TYPE(op);
+  if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) && pm_class_of_twin(type) != NULL)
+    return 0;
   if (!PyType_HasFeature(type, Py_TPFLAGS_DICT_SUBCLASS | Py_TPFLAGS_LIST_SUBCLASS |
                                    Py_TPFLAGS_TUPLE_SUBCLASS))
-    return type != &PmFrozenSet_Type;
-  if (type != &PyTuple_Type || depth > TUPLE_DEPTH)
+    return type != &PmFrozenSet_Type && (type != &PyDictProxy_Type || !pm_is_frozen(op));
+  if (!PyType_HasFeature(type, Py_TPFLAGS_TUPLE_SUBCLASS))
+    return type != &PmFrozenDict_Type && type != &PmFrozenList_Type;
+  if (type != &PyTuple_Type && !pm_is_frozen(op))
+    return 1;
+  if (depth > TUPLE_DEPTH)
     return 0;
   for (Py_ssize_t i = 0; i < Py_SIZE(op); i++)
     if (!stays(PyTuple_GET_ITEM(op, i), depth + 1))
@@ -39,15 +45,48 @@ static int stays(PyObject *op, int depth) {
 }
 
 static PyObject *copy_of(PyObject *op) {
+  if (pm_class_of_twin(Py_TYPE(op)) != NULL)
+    return pm_thaw_one(op);
   if (PyDict_Check(op))
     return PyDict_Copy(op);
   if (PyList_Check(op))
     return PyList_GetSlice(op, 0, Py_SIZE(op));
   if (PyAnySet_Check(op))
     return PySet_New(op);
-  PyObject *copy = PyTuple_New(Py_SIZE(op));
+  if (Py_IS_TYPE(op, &PyDictProxy_Type))
+    return PyDictProxy_New(((pm_proxy *)op)->mapping);
+  PyObject *copy = PyTuple_CheckExact(op) ? PyTuple_New(Py_SIZE(op))
+                                          : Py_TYPE(op)->tp_alloc(Py_TYPE(op), Py_SIZE(op));
   for (Py_ssize_t i = 0; copy != NULL && i < Py_SIZE(op); i++)
     PyTuple_SET_ITEM(copy, i, Py_NewRef(PyTuple_GET_ITEM(op, i)));
+  return copy;
+}
+
+PyObject *pm_thaw_one(PyObject *obj) {
+  const pm_class *c = pm_instance_class(obj);
+  PyObject *copy =
+      c == NULL ? PyErr_Format(PyExc_TypeError, "not a frozen instance: %s", Py_TYPE(obj)->tp_name)
+                : pm_instance_new(obj);
+  if (copy == NULL)
+    return NULL;
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  int bad = 0;
+  while (c->base == PM_KIND_DICT && !bad && PyDict_Next(obj, &pos, &key, &value))
+    bad = PyDict_SetItem(copy, key, value);
+  for (Py_ssize_t i = 0; c->base == PM_KIND_LIST && !bad && i < Py_SIZE(obj); i++)
+    bad = PyList_Append(copy, PyList_GET_ITEM(obj, i));
+  for (Py_ssize_t i = 0; c->base == PM_KIND_TUPLE && i < Py_SIZE(obj); i++)
+    PyTuple_SET_ITEM(copy, i, Py_NewRef(PyTuple_GET_ITEM(obj, i)));
+  for (size_t i = 0; i < c->n_slots; i++)
+    *(PyObject **)(void *)((char *)copy + c->slots[i]) =
+        Py_XNewRef(*(PyObject **)(void *)((char *)obj + c->slots[i]));
+  pm_attributes a;
+  pm_attributes_of(obj, &a);
+  while (!bad && pm_attributes_next(&a, &key, &value))
+    bad = pm_instance_set(copy, key, value);
+  if (bad)
+    Py_CLEAR(copy);
   return copy;
 }
 
@@ -103,6 +142,26 @@ static int replace_in_dict(queue *q, PyObject *dict) {
   return 0;
 }
 
+static int replace_in_instance(queue *q, PyObject *op) {
+  const pm_class *c = pm_class_of(Py_TYPE(op));
+  if ((PyDict_Check(op) && replace_in_dict(q, op) < 0) ||
+      (PyList_Check(op) && replace_all(q, ((PyListObject *)op)->ob_item, Py_SIZE(op)) < 0) ||
+      (PyTuple_Check(op) && replace_all(q, ((PyTupleObject *)op)->ob_item, Py_SIZE(op)) < 0))
+    return -1;
+  for (size_t i = 0; c != NULL && i < c->n_slots; i++)
+    if (replace(q, (PyObject **)(void *)((char *)op + c->slots[i])) < 0)
+      return -1;
+  pm_attributes a;
+  pm_attributes_of(op, &a);
+  if (a.dict != NULL)
+    return replace_in_dict(q, a.dict);
+  PyObject *name, **slot;
+  while (pm_attributes_next_slot(&a, &name, &slot))
+    if (replace(q, slot) < 0)
+      return -1;
+  return 0;
+}
+
 PyObject *pm_thaw_shallow(PyObject *obj) {
   queue q = {0};
   PyObject *root = Py_NewRef(obj);
@@ -115,6 +174,10 @@ PyObject *pm_thaw_shallow(PyObject *obj) {
       bad = replace_all(&q, ((PyListObject *)copy)->ob_item, Py_SIZE(copy));
     else if (PyTuple_CheckExact(copy))
       bad = replace_all(&q, ((PyTupleObject *)copy)->ob_item, Py_SIZE(copy));
+    else if (Py_IS_TYPE(copy, &PyDictProxy_Type))
+      bad = replace(&q, &((pm_proxy *)copy)->mapping);
+    else if (!PyAnySet_Check(copy))
+      bad = replace_in_instance(&q, copy);
   }
   for (size_t i = 0; i < q.n; i++)
     Py_DECREF(q.copies[i]);

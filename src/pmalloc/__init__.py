@@ -14,7 +14,15 @@ After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
 2017-2018) and ``__ro_after_init``.
 """
 
-from ._core import Allocation, FrozenDict, FrozenList, FrozenSet, SharedPool
+from ._classes import register
+from ._core import (
+    Allocation,
+    FrozenDict,
+    FrozenInstance,
+    FrozenList,
+    FrozenSet,
+    SharedPool,
+)
 from ._errors import (
     CorruptionError,
     DestroyedError,
@@ -25,6 +33,7 @@ from ._errors import (
 )
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
+from ._preview import Preview, preview
 from ._shared import open_shared
 
 __version__ = "0.1.0"
@@ -34,10 +43,12 @@ __all__ = [
     "CorruptionError",
     "DestroyedError",
     "FrozenDict",
+    "FrozenInstance",
     "FrozenList",
     "FrozenSet",
     "PmallocError",
     "Pool",
+    "Preview",
     "ProtectedError",
     "SealedError",
     "SharedPool",
@@ -48,6 +59,8 @@ __all__ = [
     "open_shared",
     "pool_of",
     "pools",
+    "preview",
+    "register",
     "root",
     "thaw",
 ]

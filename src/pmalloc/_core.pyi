@@ -1,7 +1,7 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
-from collections.abc import Buffer, Iterator
-from typing import ClassVar, Literal, Self, TypedDict, TypeVar, final, overload
+from collections.abc import Buffer, Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal, Never, Self, TypedDict, TypeVar, final, overload
 
 from _typeshed import FileDescriptorLike
 
@@ -44,6 +44,20 @@ class PoolStats(TypedDict):
     metadata_bytes: int
     shared_key_bytes: int
     views: int
+
+class FrozenInstance:
+    """What all frozen instances of Python classes are, besides their own class."""
+
+class PreviewDict(TypedDict):
+    objects: int
+    pool_bytes: int
+    shared_key_bytes: int
+    ordinary_bytes: int
+    types: dict[type, int]
+    external: list[tuple[str, object, str]]
+    n_external: int
+    refused: list[tuple[str, object, str]]
+    n_refused: int
 
 @final
 class Allocation:
@@ -174,7 +188,9 @@ class Pool:
             ProtectedError, DestroyedError, MemoryError: as alloc.
         """
     @overload
-    def freeze(self, obj: dict[_K, _V], /) -> FrozenDict[_K, _V]:
+    def freeze(
+        self, obj: dict[_K, _V], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenDict[_K, _V]:
         """Deep-copies obj into the pool as live objects, and makes it the pool's root.
 
         Raises:
@@ -182,11 +198,15 @@ class Pool:
             ProtectedError, DestroyedError, MemoryError: as alloc. Nothing is left behind.
         """
     @overload
-    def freeze(self, obj: list[_T], /) -> FrozenList[_T]: ...
+    def freeze(
+        self, obj: list[_T], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenList[_T]: ...
     @overload
-    def freeze(self, obj: set[_T], /) -> FrozenSet[_T]: ...
+    def freeze(
+        self, obj: set[_T], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenSet[_T]: ...
     @overload
-    def freeze(self, obj: _T, /) -> _T: ...
+    def freeze(self, obj: _T, /, *, externals: type | Iterable[type] = ()) -> _T: ...
     def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
     def fileno(self) -> int:
@@ -212,3 +232,16 @@ def open_shared(
     fd: FileDescriptorLike, *, verify: bool = True, seal: bool = True
 ) -> SharedPool: ...
 def install_handler(stack_signal: int, /) -> None: ...
+
+instance_dict: object
+
+def preview(obj: object, externals: type | Iterable[type], limit: int, /) -> PreviewDict: ...
+def set_resolver(
+    resolver: Callable[[type], tuple[str, object]], make_twin: Callable[[type], type], /
+) -> None: ...
+def forget_class(cls: type, /) -> None: ...
+def instance_copy(obj: object, /) -> Any: ...
+def instance_deepcopy(obj: object, memo: object, /) -> Any: ...
+def instance_reduce(obj: object, /) -> Any: ...
+def instance_dict_of(obj: object, /) -> dict[str, object]: ...
+def instance_refuse(obj: object, name: str, value: object = ..., /) -> Never: ...

@@ -125,16 +125,23 @@ class Pool(_core.Pool):
             if self.state == "open":
                 self.protect()
         elif self.state == "open":
-            try:
-                self.destroy()
-            except (BufferError, _core.PmallocError) as reason:
-                # Frozen objects may be in the frames of the traceback: destroying them would
-                # turn an exception into the end of the process. They stay, and read-only.
-                with contextlib.suppress(BufferError):
-                    self.protect()
-                # The exception that is on its way is the one to see.
-                if error is not None:
-                    error.add_note(f"pool {self.name!r} was left {self.state}: {reason}")
+            give_up(self, error)
+
+
+def give_up(pool: Pool, error: BaseException | None) -> None:
+    """Ends an open pool because of an exception; one with frozen objects is protected instead.
+
+    They may be in the frames of the traceback: destroying them would turn an exception into the
+    end of the process.
+    """
+    try:
+        pool.destroy()
+    except (BufferError, _core.PmallocError) as reason:
+        with contextlib.suppress(BufferError):
+            pool.protect()
+        # The exception that is on its way is the one to see.
+        if error is not None:
+            error.add_note(f"pool {pool.name!r} was left {pool.state}: {reason}")
 
 
 def global_pool() -> Pool:
