@@ -8,7 +8,7 @@
  */
 #include "../libpmalloc/share.h"
 #include "errors.h"
-#include "pool_type.h"
+#include "object_size.h"
 
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size) {
   pm_allocation *self = PyObject_New(pm_allocation, &PmAllocation_Type);
@@ -40,6 +40,10 @@ static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
   if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
     PyErr_Format(PyExc_BufferError, "no writable view of this allocation: pool '%U' is protected",
                  self->pool->name);
+    view->obj = NULL;
+    return -1;
+  }
+  if (pm_export_allowed(self->pool, self->address, self->size) < 0) {
     view->obj = NULL;
     return -1;
   }

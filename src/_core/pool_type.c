@@ -17,13 +17,20 @@ enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_stat
 
 static const char *const backing_names[] = {"private", "memfd"};
 
+/* Raises what the pool answered. */
+static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *verb) {
+  return status == PMALLOC_ERR_CORRUPT ? pm_raise_corrupt(self->pool, verb)
+                                       : pm_raise_status(status, verb, name_of(self));
+}
+
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name", "chunk_size", "backing", NULL};
+  static char *keywords[] = {"name", "chunk_size", "backing", "redzones", "hardened", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
   const char *backing = "private";
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$ns:Pool", keywords, &name, &chunk_size,
-                                   &backing))
+  int redzones = 0, hardened = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nspp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -36,6 +43,7 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     return PyErr_Format(PyExc_ValueError, "chunk_size of pool '%U' is negative: %zd", name,
                         chunk_size);
   struct pmalloc_options options = {.chunk_size = (size_t)chunk_size};
+  options.flags = (redzones ? PMALLOC_REDZONES : 0U) | (hardened ? PMALLOC_HARDENED : 0U);
   if (strcmp(backing, backing_names[PMALLOC_MEMFD]) == 0)
     options.backing = PMALLOC_MEMFD;
   else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
@@ -83,11 +91,47 @@ static int need_open(pm_pool *self, const char *verb) {
   return -1;
 }
 
-static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"size", "align", NULL};
+/* An int as PyNumber_AsSsize_t has it, an exact one in a few instructions. */
+static int as_ssize(PyObject *arg, Py_ssize_t *out) {
+  *out =
+      PyLong_CheckExact(arg) ? PyLong_AsSsize_t(arg) : PyNumber_AsSsize_t(arg, PyExc_OverflowError);
+  return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* (size, *, align=16), by hand: parsing took longer than allocating. */
+static int alloc_arguments(PyObject *const *args, Py_ssize_t count, PyObject *names,
+                           Py_ssize_t *size, Py_ssize_t *align) {
+  Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+  PyObject *sized = count > 0 ? args[0] : NULL, *aligned = NULL;
+  if (count > 1) {
+    PyErr_Format(PyExc_TypeError, "alloc() takes 1 positional argument (%zd given)", count);
+    return -1;
+  }
+  for (Py_ssize_t i = 0; i < named; i++) {
+    PyObject *name = PyTuple_GET_ITEM(names, i);
+    PyObject **slot = PyUnicode_CompareWithASCIIString(name, "align") == 0  ? &aligned
+                      : PyUnicode_CompareWithASCIIString(name, "size") == 0 ? &sized
+                                                                            : NULL;
+    if (slot == NULL || *slot != NULL) {
+      PyErr_Format(PyExc_TypeError,
+                   slot == NULL ? "alloc() got an unexpected keyword argument '%U'"
+                                : "alloc() got two values for argument '%U'",
+                   name);
+      return -1;
+    }
+    *slot = args[count + i];
+  }
+  if (sized == NULL) {
+    PyErr_SetString(PyExc_TypeError, "alloc() needs a size, in bytes");
+    return -1;
+  }
+  return as_ssize(sized, size) < 0 || (aligned != NULL && as_ssize(aligned, align) < 0) ? -1 : 0;
+}
+
+static PyObject *alloc(PyObject *op, PyObject *const *args, Py_ssize_t count, PyObject *names) {
   pm_pool *self = (pm_pool *)op;
   Py_ssize_t size, align = 16;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|$n:alloc", keywords, &size, &align))
+  if (alloc_arguments(args, count, names, &size, &align) < 0)
     return NULL;
   if (size < 0 || align < 0)
     return pm_raise_status(PMALLOC_ERR_INVALID, "allocate from", name_of(self));
@@ -95,11 +139,28 @@ static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
   enum pmalloc_status status =
       pmalloc_pool_alloc(self->pool, (size_t)size, (size_t)align, &address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "allocate from", name_of(self));
+    return refuse(self, status, "allocate from");
   PyObject *allocation = pm_allocation_new(self, address, size);
   if (allocation == NULL)
     (void)pmalloc_pool_free(self->pool, address);
   return allocation;
+}
+
+/* The same, as the base of an array. */
+static PyObject *array_memory(PyObject *op, PyObject *arg) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t size;
+  void *address;
+  if (as_ssize(arg, &size) < 0)
+    return NULL;
+  enum pmalloc_status status =
+      size < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_alloc(self->pool, (size_t)size, 64, &address);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "allocate from");
+  PyObject *data = pm_array_data_new(self, address, size);
+  if (data == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return data;
 }
 
 /* The copy and the array; both are an alloc() and a check before it. */
@@ -112,7 +173,7 @@ static PyObject *copy(PyObject *op, PyObject *source) {
   PyObject *allocation = NULL;
   enum pmalloc_status status = pmalloc_pool_alloc(self->pool, (size_t)from.len, 0, &address);
   if (status != PMALLOC_OK)
-    pm_raise_status(status, "copy into", name_of(self));
+    refuse(self, status, "copy into");
   else if (PyBuffer_ToContiguous(address, &from, from.len, 'C') < 0 ||
            (allocation = pm_allocation_new(self, address, from.len)) == NULL)
     (void)pmalloc_pool_free(self->pool, address);
@@ -134,7 +195,7 @@ static PyObject *array(PyObject *op, PyObject *args) {
   enum pmalloc_status status =
       pmalloc_pool_array(self->pool, (size_t)n, (size_t)itemsize, &address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "allocate from", name_of(self));
+    return refuse(self, status, "allocate from");
   PyObject *allocation = pm_allocation_new(self, address, n * itemsize);
   if (allocation == NULL)
     (void)pmalloc_pool_free(self->pool, address);
@@ -161,8 +222,17 @@ static PyObject *free_(PyObject *op, PyObject *arg) {
                         self->name, allocation->views);
   enum pmalloc_status status = pmalloc_pool_free(self->pool, allocation->address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "free from", name_of(self));
+    return refuse(self, status, "free from");
   allocation->freed = 1;
+  Py_RETURN_NONE;
+}
+
+static PyObject *check(PyObject *op, PyObject *unused) {
+  (void)unused;
+  pm_pool *self = (pm_pool *)op;
+  enum pmalloc_status status = pmalloc_pool_check(self->pool);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "vouch for");
   Py_RETURN_NONE;
 }
 
@@ -174,7 +244,7 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
   enum pmalloc_status status =
       bytes < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "preallocate in", name_of(self));
+    return refuse(self, status, "preallocate in");
   Py_RETURN_NONE;
 }
 
@@ -207,7 +277,7 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
     return NULL;
   enum pmalloc_status status = pmalloc_pool_set_root(self->pool, frozen);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "set the root of", name_of(self));
+    return refuse(self, status, "set the root of");
   return Py_NewRef(frozen);
 }
 
@@ -236,7 +306,7 @@ static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
   enum pmalloc_tier tier = immutable ? PMALLOC_IMMUTABLE : seal ? PMALLOC_SEALED : PMALLOC_PLAIN;
   enum pmalloc_status status = pmalloc_pool_protect_as(self->pool, tier);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, protect_verbs[tier], name_of(self));
+    return refuse(self, status, protect_verbs[tier]);
   Py_RETURN_NONE;
 }
 
@@ -270,6 +340,11 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
                         "release them first",
                         self->name, self->views);
+  if (self->arrays > 0)
+    return PyErr_Format(PyExc_BufferError,
+                        "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
+                        "drop them, and views of them, first",
+                        self->name, self->arrays);
   struct pmalloc_stats stats;
   pmalloc_pool_stats(self->pool, &stats);
   if (stats.objects > 0 && !force)
@@ -277,9 +352,10 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
                         "counts who still uses them; if surely nobody does, pass force=True",
                         self->name, stats.objects);
-  enum pmalloc_status status = pmalloc_pool_destroy(self->pool);
+  enum pmalloc_status status =
+      force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "destroy", name_of(self));
+    return refuse(self, status, "destroy");
   return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
                                                                                : Py_NewRef(Py_None);
 }
@@ -328,6 +404,10 @@ static PyObject *get_state(PyObject *op, void *unused) {
   const pm_pool *self = (pm_pool *)op;
   return PyUnicode_FromString(state_name(pm_pool_state(self), pmalloc_pool_tier(self->pool)));
 }
+static PyObject *get_arrays(PyObject *op, void *unused) {
+  (void)unused;
+  return PyLong_FromSsize_t(((pm_pool *)op)->arrays);
+}
 static PyObject *get_id(PyObject *op, void *unused) {
   (void)unused;
   return PyLong_FromSize_t(pmalloc_pool_id(((pm_pool *)op)->pool));
@@ -343,13 +423,17 @@ static PyObject *repr(PyObject *op) {
 
 #define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
-    {"alloc", KEYWORDS(alloc), METH_VARARGS | METH_KEYWORDS,
+    {"alloc", KEYWORDS(alloc), METH_FASTCALL | METH_KEYWORDS,
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"_array_memory", array_memory, METH_O,
+     "_array_memory($self, size, /)\n--\n\nZeroed bytes for an array, 64-byte aligned."},
     {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
     {"array", array, METH_VARARGS,
      "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
+    {"check", check, METH_NOARGS,
+     "check($self, /)\n--\n\nLooks whether redzones, and links where it is hardened, are intact."},
     {"prealloc", prealloc, METH_O,
      "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
     {"freeze", KEYWORDS(freeze), METH_VARARGS | METH_KEYWORDS,
@@ -371,6 +455,7 @@ static PyGetSetDef getset[] = {
     {"root", get_root, NULL,
      "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
     {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
+    {"_arrays", get_arrays, NULL, "How many arrays have data in the pool (int).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyTypeObject PmPool_Type = {

@@ -26,9 +26,12 @@
 
 #include "beacon.h"
 #include "pool_internal.h"
+#include "redzone.h"
+#include "secret.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
+static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
 pmalloc_pool *const *const pools_head = &newest;
 static uintptr_t last_id;
 
@@ -44,11 +47,7 @@ uintptr_t pools_new_id(void) {
   return id;
 }
 
-void pool_lock_to_map(pmalloc_pool *pool) {
-  if (atomic_load(&pool->mapped)) {
-    pthread_mutex_lock(&pool->lock);
-    return;
-  }
+void pool_lock_first(pmalloc_pool *pool) {
   pools_lock();
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->mapped, 1);
@@ -81,18 +80,32 @@ static void after_fork_child(void) {
     if (pool->file.inode && pool->state == PMALLOC_OPEN)
       pool->inherited = 1;
   }
+  for (pmalloc_pool *pool = graves; pool; pool = pool->older)
+    pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
-}
-
-static void once_before_the_first(void) {
-  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
-  beacon_keep();
 }
 
 /* ---- create ---- */
 
+static unsigned flags_of_environment;
+static int environment_ignored;
+
+void pmalloc_ignore_environment(void) { environment_ignored = 1; }
+
+static void read_environment(void) {
+  const char *hardened = environment_ignored ? NULL : secure_getenv("PMALLOC_HARDENED");
+  if (hardened && *hardened && strcmp(hardened, "0") != 0)
+    flags_of_environment = PMALLOC_HARDENED;
+}
+
+static void first_time(void) {
+  read_environment();
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+  beacon_keep();
+}
+
 /* The flags that this library knows. */
-#define KNOWN_FLAGS 0U
+#define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
 
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
                                              const struct pmalloc_options *options) {
@@ -106,16 +119,24 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
       rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
       options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, once_before_the_first);
+  pthread_once(&once, first_time);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
+  pool->self = pool;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
   pool->backing = options->backing;
-  pool->flags = options->flags;
+  pool->flags = options->flags | flags_of_environment;
   memcpy(pool->name, name, length + 1);
   pools_lock();
+  enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
+  if (status != PMALLOC_OK) {
+    pools_unlock();
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+    return status;
+  }
   pool->id = ++last_id;
   pool->older = newest;
   if (newest)
@@ -168,9 +189,14 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
 /* The first mapping decides: while none was given back, a failure leaves the
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
-enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
+static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   enum pmalloc_status status = PMALLOC_OK;
   pthread_mutex_lock(&pool->lock);
+  if (!damaged && pool->state != PMALLOC_DESTROYED_STATE && pool->tier == PMALLOC_PLAIN &&
+      (status = redzone_check_all(pool)) != PMALLOC_OK) {
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+  }
   if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
     status = PMALLOC_ERR_DESTROYED;
   } else if (pool->tier != PMALLOC_PLAIN || pool->half != PMALLOC_PLAIN) {
@@ -197,8 +223,12 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
   return status;
 }
 
-void pmalloc_pool_forget(pmalloc_pool *pool) {
-  pools_lock();
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) { return destroy(pool, 0); }
+
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool) { return destroy(pool, 1); }
+
+/* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of. */
+static int unlist(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   int alive = pool->cold != NULL;
   if (!alive) {
@@ -208,16 +238,34 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
       newest = pool->older;
     if (pool->older)
       pool->older->newer = pool->newer;
+    pages_file_close(&pool->file);
+    free(pool->freed);
+    pool->freed = NULL;
+    blocks_release(&pool->blocks);
   }
   pthread_mutex_unlock(&pool->lock);
+  return !alive;
+}
+
+void pmalloc_pool_forget(pmalloc_pool *pool) {
+  pools_lock();
+  int unlisted = unlist(pool);
   pools_unlock();
-  if (alive)
-    return; /* its memory is in use: the handle must stay */
-  pages_file_close(&pool->file);
-  free(pool->freed);
-  blocks_release(&pool->blocks);
+  if (!unlisted)
+    return;
+  pool->self = NULL;
   pthread_mutex_destroy(&pool->lock);
   free(pool);
+}
+
+void pmalloc_pool_entomb(pmalloc_pool *pool) {
+  pools_lock();
+  if (unlist(pool)) {
+    pool->newer = NULL;
+    pool->older = graves;
+    graves = pool;
+  }
+  pools_unlock();
 }
 
 /* ---- what it is ---- */
@@ -237,6 +285,10 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
     out->cold_bytes += pages_resident(&slab->pages);
   out->hot_bytes = sizeof *pool + strlen(pool->name) + 1 + pool->hot_bytes;
   pthread_mutex_unlock(&pool->lock);
+}
+
+int pmalloc_pool_is(const pmalloc_pool *pool) {
+  return pool && (uintptr_t)pool % _Alignof(pmalloc_pool) == 0 && pool->self == pool;
 }
 
 const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }

@@ -37,21 +37,6 @@ typedef struct pmalloc_pool pmalloc_pool;
 
 enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
 
-/* What a pool's chunks are made of. Its metadata is private memory always. */
-enum pmalloc_backing {
-  PMALLOC_PRIVATE, /* anonymous memory of this process; a child of fork() gets copies */
-  PMALLOC_MEMFD    /* one memfd a pool, mapped shared: can become immutable, and be handed to other
-                      processes. While the pool is open a child of fork() shares it for reading and
-                      writing, but may not allocate from it */
-};
-
-/* How far a protected pool is from being written ever again. Each has what the one before has. */
-enum pmalloc_tier {
-  PMALLOC_PLAIN,    /* its pages are read-only */
-  PMALLOC_SEALED,   /* ... and its mappings can't be altered, moved or removed: it can't end */
-  PMALLOC_IMMUTABLE /* ... and its memfd can't be written by anybody, by any means */
-};
-
 struct pmalloc_stats {
   enum pmalloc_state state;
   enum pmalloc_tier tier;
@@ -65,11 +50,6 @@ struct pmalloc_stats {
   size_t hot_bytes;      /* resident bytes of hot metadata */
 };
 
-enum pmalloc_option_flags {
-  PMALLOC_REDZONES = 1, /* space with a known pattern around every allocation */
-  PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
-};
-
 /* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
 struct pmalloc_options {
   size_t chunk_size; /* 0 lets chunks grow with the pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones
@@ -78,6 +58,18 @@ struct pmalloc_options {
   enum pmalloc_backing backing;
   unsigned flags; /* enum pmalloc_option_flags */
 };
+
+/* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
+ * set-uid program. After this call, which comes before the first pool, it is ignored. */
+void pmalloc_ignore_environment(void);
+
+/* The damage that the latest PMALLOC_ERR_CORRUPT of this pool was about. 1, or 0 where there was
+ * none. */
+int pmalloc_pool_corruption(pmalloc_pool *pool, struct pmalloc_corruption *out);
+
+/* Looks at all redzones of the pool, as pmalloc_pool_protect() does. PMALLOC_OK also where it has
+ * none. */
+enum pmalloc_status pmalloc_pool_check(pmalloc_pool *pool);
 
 /* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
  * flag that no pool can have. Options may be NULL: all zero. */
@@ -163,8 +155,17 @@ enum pmalloc_status pmalloc_pool_fileno(pmalloc_pool *pool, int *fd);
  * and inaccessible and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays
  * valid (state DESTROYED) until pmalloc_pool_forget(). */
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
+/* The same, without looking at redzones: the way out where they were hit. */
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
+/* Keeps the handle of a destroyed pool for good, so that late calls are told PMALLOC_ERR_DESTROYED.
+ * Once for a pool; not forget() after it. */
+void pmalloc_pool_entomb(pmalloc_pool *pool);
+
+/* 1 where the pointer, which may be NULL but must be readable, is the handle of a pool that was not
+ * forgotten. */
+int pmalloc_pool_is(const pmalloc_pool *pool);
 
 void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
 /* Cheap: no lock is taken. */

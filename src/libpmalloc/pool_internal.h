@@ -25,6 +25,13 @@
 #include "pool.h"
 #include "registry_internal.h"
 
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define POOL_KNOWS_THREADS
+#endif
+#endif
+
 /* How to take the newest region back. */
 struct region_undo {
   int pending;
@@ -39,6 +46,7 @@ struct region_undo {
 };
 
 struct pmalloc_pool {
+  const struct pmalloc_pool *self; /* tells a handle from any other pointer */
   pthread_mutex_t lock;
   struct pmalloc_pool *newer, *older; /* under the list lock */
   atomic_int mapped;                  /* may have mappings; set under the list lock */
@@ -62,6 +70,7 @@ struct pmalloc_pool {
   size_t next_bytes[2];                             /* size of the next chunk, by kind */
   uint64_t **freed; /* by chunk: bit i: the allocation that began at granule i was freed */
   uint32_t freed_capacity;
+  int any_freed; /* a bit was set there, ever */
   struct blocks blocks;
   size_t freed_since_scan; /* granules */
 
@@ -69,11 +78,29 @@ struct pmalloc_pool {
   size_t hot_bytes; /* of heap memory behind this struct */
   uint32_t open_regions;
   struct region_undo undo;
+  struct pmalloc_corruption corruption; /* the latest */
   char name[];
 };
 
 /* Takes the pool's lock, for what may map its first page: fork() must know. */
-void pool_lock_to_map(pmalloc_pool *pool);
+void pool_lock_first(pmalloc_pool *pool);
+static inline void pool_lock_to_map(pmalloc_pool *pool) {
+  if (atomic_load_explicit(&pool->mapped, memory_order_acquire))
+    pthread_mutex_lock(&pool->lock);
+  else
+    pool_lock_first(pool);
+}
+
+/* The same where it is most of what a call costs: while there is one thread only, which libc
+ * says where it can, there is nobody to lock out. Answers whether it took the lock. */
+static inline int pool_lock_quick(pmalloc_pool *pool) {
+#ifdef POOL_KNOWS_THREADS
+  if (__libc_single_threaded && atomic_load_explicit(&pool->mapped, memory_order_relaxed))
+    return 0;
+#endif
+  pool_lock_to_map(pool);
+  return 1;
+}
 
 /* Why nothing may be put into the pool; PMALLOC_OK where something may. Under its lock. */
 static inline enum pmalloc_status pool_is_open(const pmalloc_pool *pool) {

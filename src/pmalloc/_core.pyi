@@ -30,7 +30,15 @@ class UnfreezableError(PmallocError, TypeError):
     path: str
 
 class CorruptionError(PmallocError):
-    """A pool's metadata is not what pmalloc wrote there."""
+    """Something wrote where only pmalloc may write: around an allocation, or into metadata.
+
+    Where a redzone was hit: `address` and `size` of the allocation, and `offset` of the first byte
+    that is wrong, below 0 in front of it. Else they are None.
+    """
+
+    address: int | None
+    size: int | None
+    offset: int | None
 
 class PoolStats(TypedDict):
     name: str
@@ -81,6 +89,15 @@ class Allocation:
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
+
+@final
+class ArrayData:
+    """The memory of a NumPy array in a pool. Pool.ndarray() makes it."""
+
+    @property
+    def pool(self) -> _PythonPool:
+        """The pool it belongs to."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @final
 class SharedPool:
@@ -136,7 +153,13 @@ class Pool:
     """A named group of chunks that are protected together; see pmalloc.Pool."""
 
     def __new__(
-        cls, name: str, *, chunk_size: int = 0, backing: Literal["private", "memfd"] = "private"
+        cls,
+        name: str,
+        *,
+        chunk_size: int = 0,
+        backing: Literal["private", "memfd"] = "private",
+        redzones: bool = False,
+        hardened: bool = False,
     ) -> Self: ...
     @property
     def name(self) -> str:
@@ -149,6 +172,9 @@ class Pool:
         """The object of the last freeze(), read from protected metadata; None without."""
     @property
     def _id(self) -> int: ...
+    @property
+    def _arrays(self) -> int: ...
+    def _array_memory(self, size: int, /) -> ArrayData: ...
     def alloc(self, size: int, *, align: int = 16) -> Allocation:
         """Hands out `size` zeroed bytes at a multiple of `align`, a power of two up to a page.
 
@@ -179,6 +205,14 @@ class Pool:
         Raises:
             BufferError: views of it are alive.
             ValueError: it is another pool's, or was freed before.
+            DestroyedError: the pool was destroyed.
+        """
+    def check(self) -> None:
+        """Looks at all redzones now, as `protect` does, and at links where the pool is hardened.
+
+        Raises:
+            CorruptionError: one is not as pmalloc wrote it; `address`, `size` and `offset` say
+                where.
             DestroyedError: the pool was destroyed.
         """
     def prealloc(self, nbytes: int, /) -> None:
@@ -228,6 +262,9 @@ def is_protected(obj: object, /) -> bool: ...
 def is_frozen(obj: object, /) -> bool: ...
 def pool_id_of(obj: object, /) -> int | None: ...
 def root(name: str, /) -> object: ...
+def check_object_size(
+    obj: int | Buffer, size: int | None = None, /
+) -> Literal["not ours", "good", "bad"]: ...
 def open_shared(
     fd: FileDescriptorLike, *, verify: bool = True, seal: bool = True
 ) -> SharedPool: ...

@@ -5,10 +5,16 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
 from . import _core, _handler
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from . import _numpy
 
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
@@ -42,6 +48,12 @@ class Pool(_core.Pool):
             anonymous file a pool: it can become immutable, and be handed to other processes.
             While such a pool is open, a forked child shares it: what either writes, both see,
             and only the process that made it may allocate from it or free.
+        redzones: 16 bytes or more of a secret pattern on both sides of every allocation. They
+            are looked at by `free`, `protect`, `destroy` and `check`: who wrote over an end while
+            the pool was open is found out.
+        hardened: redzones, and every link of the metadata that lies in writable memory is checked
+            before it is followed. For all pools of a process: PMALLOC_HARDENED=1 in the
+            environment (not under ``python -E`` or ``-I``, nor set-uid).
 
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
@@ -52,9 +64,15 @@ class Pool(_core.Pool):
     """
 
     def __init__(
-        self, name: str, *, chunk_size: int = 0, backing: Literal["private", "memfd"] = "private"
+        self,
+        name: str,
+        *,
+        chunk_size: int = 0,
+        backing: Literal["private", "memfd"] = "private",
+        redzones: bool = False,
+        hardened: bool = False,
     ) -> None:
-        del chunk_size, backing  # __new__ took them
+        del chunk_size, backing, redzones, hardened  # __new__ took them
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -76,7 +94,8 @@ class Pool(_core.Pool):
                 `/proc/self/mem` and other processes included. Needs backing="memfd".
 
         Raises:
-            BufferError: writable views are alive, and `revoke` is false.
+            CorruptionError: a redzone was hit, or a link overwritten; the pool is open as before.
+            BufferError: writable views are alive, and `revoke` is false. Arrays need no revoke.
             ValueError: `immutable`, and the pool's memory is private.
             ProtectedError: the pool is protected already.
             DestroyedError: the pool was destroyed.
@@ -90,7 +109,67 @@ class Pool(_core.Pool):
         """
         if self.state == "open":
             _handler.install()
-        super().protect(revoke, seal=seal, immutable=immutable)
+        made = self.__dict__.get("_made")
+        if made is None or not self._arrays or self.state != "open":
+            super().protect(revoke, seal=seal, immutable=immutable)
+            return
+        from . import _numpy
+
+        views = _numpy.make_readonly(self, made, revoke)
+        try:
+            super().protect(revoke, seal=seal, immutable=immutable)
+        except BaseException:
+            _numpy.make_writeable(views)
+            raise
+
+    def ndarray(
+        self,
+        shape: SupportsIndex | Sequence[SupportsIndex],
+        dtype: npt.DTypeLike = float,
+        *,
+        order: Literal["C", "F"] = "C",
+    ) -> npt.NDArray[Any]:
+        """A NumPy array of zeroes whose data lies in the pool, at a multiple of 64 bytes.
+
+        protect() makes it non-writeable, and the views of it that can be found: those that a
+        variable, a container or an attribute refers to. When the last of them is dropped while
+        the pool is open, the memory can be used again.
+
+        Args:
+            shape: the dimensions, or one.
+            dtype: of fixed size, without Python objects in it.
+            order: which index varies fastest: "C" the last, "F" the first.
+
+        Raises:
+            ImportError: there is no NumPy.
+            TypeError: a dtype that is none, or holds Python objects.
+            ValueError: dimensions no array can have.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`.
+
+        Idea: ``flags.writeable``, NumPy's own lock, with one that holds.
+        """
+        from . import _numpy
+
+        return _numpy.ndarray(self, self._known_arrays(), shape, dtype, order)
+
+    def copy_array(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
+        """A copy of a NumPy array, of the same dtype, shape and order, with its data in the pool.
+
+        Args:
+            array: a plain ndarray, or a memmap; not of Python objects.
+
+        Raises:
+            ImportError, TypeError, ProtectedError, DestroyedError, MemoryError: as `ndarray`.
+        """
+        from . import _numpy
+
+        return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def _known_arrays(self) -> _numpy.Arrays:
+        from . import _numpy
+
+        made: _numpy.Arrays = self.__dict__.setdefault("_made", _numpy.Arrays())
+        return made
 
     def destroy(self, force: bool = False) -> None:
         """Ends the pool: memory goes back, its address range stays reserved.
@@ -103,8 +182,9 @@ class Pool(_core.Pool):
                 awaits its collection is one too: call `gc.collect()` first.
 
         Raises:
-            BufferError: views of its allocations are alive.
+            BufferError: views of its allocations, or arrays whose data lies in it, are alive.
             PmallocError: frozen objects live in it, and `force` is false.
+            CorruptionError: a redzone was hit, and `force` is false; the pool is as before.
             SealedError: the pool is sealed; it stays for the life of the process.
             DestroyedError: it was destroyed before.
         """
@@ -137,7 +217,7 @@ def give_up(pool: Pool, error: BaseException | None) -> None:
     try:
         pool.destroy()
     except (BufferError, _core.PmallocError) as reason:
-        with contextlib.suppress(BufferError):
+        with contextlib.suppress(BufferError, _core.CorruptionError):
             pool.protect()
         # The exception that is on its way is the one to see.
         if error is not None:

@@ -27,11 +27,22 @@ def pools() -> None:
     assert_type(pool.copy(b"bytes"), pmalloc.Allocation)
     assert_type(pool.array(100, 8), pmalloc.Allocation)
 
+    assert_type(
+        pmalloc.check_object_size(allocation.address, 8), Literal["not ours", "good", "bad"]
+    )
+    assert_type(pmalloc.check_object_size(b"buffer"), Literal["not ours", "good", "bad"])
+    guarded = pmalloc.Pool("guarded", redzones=True, hardened=False)
+    assert_type(guarded.check(), None)
+    assert_type(guarded.ndarray((2, 3), "f8", order="F").nbytes, int)
+    assert_type(guarded.copy_array(guarded.ndarray(3)).nbytes, int)
+
     assert_type(pool.prealloc(1 << 16), None)
     assert_type(pool.free(allocation), None)
     assert_type(pool.freeze({"a": [1]}), pmalloc.FrozenDict[str, list[int]])
     assert_type(pool.protect(revoke=True), None)
     used: object = pool.stats()["used_bytes"]
+    assert_type(pmalloc.get_include(), str)
+    assert_type(pmalloc.get_library_dir(), str)
     print(used, pool.root)
     assert_type(pool.destroy(force=True), None)
 

@@ -10,11 +10,9 @@ from itertools import count
 from typing import Any, Literal
 
 import pytest
-from child import in_child
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from hypothesis.stateful import run_state_machine_as_test as run
+from hypothesis.stateful import invariant, precondition, rule
+from machines import CountedMachine, drive
 
 import pmalloc
 
@@ -60,7 +58,7 @@ NUMBERS = st.integers(0, 999)  # which pool, which allocation: modulo how many t
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 40_000))
 
 
-class Machine(RuleBasedStateMachine):
+class Machine(CountedMachine):
     def __init__(self):
         super().__init__()
         self.models: list[Model] = []
@@ -297,12 +295,4 @@ CAN_SEAL = can_seal()
 
 
 def test_pools_and_model_agree():
-    steps = settings(
-        max_examples=300,
-        stateful_step_count=40,
-        derandomize=True,
-        deadline=None,
-        database=None,
-        suppress_health_check=list(HealthCheck),
-    )
-    in_child(lambda: run(Machine, settings=steps))
+    drive(Machine, examples=300)
