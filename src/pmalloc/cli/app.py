@@ -8,7 +8,7 @@ import typer
 
 from pmalloc import __version__
 
-from . import doctor, maps
+from . import doctor, maps, preview
 
 app = typer.Typer(
     name="pmalloc",
@@ -20,6 +20,7 @@ app = typer.Typer(
 )
 app.command()(maps.maps)
 app.command()(doctor.doctor)
+app.command()(preview.preview)
 
 
 def _version(wanted: bool) -> None:
