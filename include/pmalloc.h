@@ -51,7 +51,9 @@
 #if defined(__GNUC__)
 #define PMALLOC_API __attribute__((visibility("default"), nothrow))
 #define PMALLOC_MUST_USE __attribute__((warn_unused_result))
-#define PMALLOC_GIVES(...) __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
+/* Not "malloc": the compiler would take it that pmalloc_protect_pool() can't touch an allocation
+ * whose address it has seen nobody hand on, and may then move a store behind that call. */
+#define PMALLOC_GIVES(...) __attribute__((warn_unused_result, alloc_size(__VA_ARGS__)))
 #else
 #define PMALLOC_API
 #define PMALLOC_MUST_USE
