@@ -151,8 +151,10 @@ ssize_t pages_call_peek(void *to, const void *from, size_t n) {
   return syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
 }
 
+/* ENOSPC is how a memfd says that the system may not promise more memory. */
 enum pmalloc_status pages_from_errno(void) {
-  return errno == ENOMEM || errno == EAGAIN ? PMALLOC_ERR_NOMEM : PMALLOC_ERR_SYSTEM;
+  return errno == ENOMEM || errno == EAGAIN || errno == ENOSPC ? PMALLOC_ERR_NOMEM
+                                                               : PMALLOC_ERR_SYSTEM;
 }
 
 /* ---- sizes ---- */

@@ -140,7 +140,10 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
   if ((unsigned)tier > PMALLOC_IMMUTABLE ||
       (tier == PMALLOC_IMMUTABLE && pool->backing != PMALLOC_MEMFD))
     return PMALLOC_ERR_INVALID;
-  pthread_mutex_lock(&pool->lock);
+  if (tier == PMALLOC_IMMUTABLE)
+    pool_lock_to_map(pool); /* an empty pool's memfd is made now */
+  else
+    pthread_mutex_lock(&pool->lock);
   if (pool->state == PMALLOC_PROTECTED && pool->half != PMALLOC_PLAIN && pool->half == tier)
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)

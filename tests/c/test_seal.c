@@ -312,6 +312,11 @@ static void test_missing(void) {
   CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_UNSUPPORTED && errno == ENOSYS);
   pages_inject(PAGES_CALL_MEMFD, 0, EMFILE, 1);
   CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_SYSTEM && errno == EMFILE);
+  pages_inject(PAGES_CALL_MEMFD, -1, 0, 0);
+  pages_inject(PAGES_CALL_FALLOCATE, 0, ENOSPC,
+               1); /* vm.overcommit_memory=2, and no more to give */
+  CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_NOMEM && errno == ENOSPC);
+  inject_off();
   pages_inject(PAGES_CALL_MEMFD, 0, EINVAL, 0); /* before Linux 6.3: one flag less */
   OK(pmalloc_pool_alloc(pool, 1, 0, &at));
   inject_off();
