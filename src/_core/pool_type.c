@@ -203,6 +203,10 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
                         "counts who still uses them; if surely nobody does, pass force=True",
                         self->name, stats.objects);
+  /* Where a frozen str was the name of an attribute that somebody asked for, the cache of such
+   * look-ups holds it, and would let go of it some day. */
+  if (stats.objects > 0)
+    (void)PyType_ClearCache();
   enum pmalloc_status status = pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
     return pm_raise_status(status, "destroy", name_of(self));
