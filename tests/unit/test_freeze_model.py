@@ -59,8 +59,7 @@ class Frozen(NamedTuple):
     """A frozen object, what it should be, and what it hangs on."""
 
     value: Any
-    text: Any
-    thawed: Any
+    text: Any  # None: not known
     pools: set[int]  # numbers of models
 
 
@@ -72,30 +71,34 @@ class Model:
     frozen: list[Frozen] = field(default_factory=list)
     kept: list[weakref.ref[Any]] = field(default_factory=list)  # externals
     stored: list[Any] = field(default_factory=list)  # what a __hash__ has got hold of
-    hostile: bool = False
+    depends: set[int] = field(default_factory=set)  # numbers of the models it points into
 
 
 # A value is drawn as instructions: its own kind, and what is in it.
-VALUES = st.recursive(
-    st.one_of(
-        st.sampled_from([("scalar", x) for x in (None, True, 1, 2.5, "text", b"bytes", 3**50)]),
-        st.integers(0, 999).map(lambda number: ("frozen", number)),
-    ),
-    lambda inner: st.one_of(
+LEAVES = st.one_of(
+    st.sampled_from([("scalar", x) for x in (None, True, 1, 2.5, "text", b"bytes", 3**50)]),
+    st.integers(0, 999).map(lambda number: ("frozen", number)),
+)
+
+
+def around(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    """Something with such parts, mostly an instance."""
+    instance = st.tuples(
+        st.just("instance"),
+        st.integers(0, 3),
+        st.dictionaries(st.sampled_from([*"xyxyxy", *NAMES]), inner, max_size=5),
+    )
+    return st.one_of(
+        instance,
+        instance,
         st.tuples(st.sampled_from(["list", "tuple", "dict"]), st.lists(inner, max_size=4)),
-        *(
-            st.tuples(
-                st.just("instance"),
-                st.integers(0, 3),
-                st.dictionaries(st.sampled_from(NAMES), inner, max_size=5),
-            )
-            for _ in range(3)
-        ),
         st.tuples(st.just("twice"), inner),
         st.tuples(st.just("key"), st.integers(0, 3), inner),
-    ),
-    max_leaves=10,
-)
+    )
+
+
+VALUES = around(around(LEAVES) | LEAVES | around(around(LEAVES)))
+SELDOM = st.integers(0, 9).map(lambda number: number == 7)
 NUMBERS = st.integers(0, 999)
 
 
@@ -116,6 +119,11 @@ class Machine(CountedMachine):
 
     def model(self, number: int) -> Model:
         return self.models[number % len(self.models)]
+
+    def open_model(self, number: int) -> Model:
+        """Seldom one that is not."""
+        there = [model for model in self.models if model.state == "open"]
+        return there[number % len(there)] if there and number % 8 else self.model(number)
 
     def all_frozen(self) -> list[Frozen]:
         return [f for model in self.models for f in model.frozen]
@@ -261,7 +269,7 @@ class Machine(CountedMachine):
     # ---- the rules ----
 
     @rule()
-    @precondition(lambda self: len(self.models) < 5)
+    @precondition(lambda self: sum(m.state == "open" for m in self.models) < 3)
     def create(self) -> None:
         number = next(names)
         self.models.append(Model(pmalloc.Pool(f"freeze model {number}"), number))
@@ -289,7 +297,7 @@ class Machine(CountedMachine):
 
     @rule(number=NUMBERS, what=VALUES, allow=st.sets(st.integers(0, 3), max_size=1))
     def freeze(self, number: int, what: Any, allow: set[int]) -> None:
-        model = self.model(number)
+        model = self.open_model(number)
         pools: set[int] = set()
         source = self.build(what, pools)
         allowed = tuple(self.classes[i] for i in allow)
@@ -309,6 +317,7 @@ class Machine(CountedMachine):
         )
         stats = model.pool.stats()
         self.victims = mutables(source)
+        model.depends |= pools
         if problems:
             try:
                 frozen = model.pool.freeze(source, externals=allowed)
@@ -317,10 +326,7 @@ class Machine(CountedMachine):
             else:
                 assert Exception in problems
                 self.describe(frozen, set(), before)
-                model.hostile = True
-                model.frozen.append(
-                    Frozen(frozen, None, None, self.everything())  # of no known content
-                )
+                model.frozen.append(Frozen(frozen, None, pools | {model.number}))
             if Exception not in problems:
                 assert model.pool.stats() == stats
             return
@@ -329,11 +335,8 @@ class Machine(CountedMachine):
         assert self.describe(frozen, set(), before) == text
         model.kept += [weakref.ref(part) for part in externals_in(frozen, self.classes)]
         model.frozen.append(
-            Frozen(frozen, self.describe(frozen, set(), set()), None, pools | {model.number})
+            Frozen(frozen, self.describe(frozen, set(), set()), pools | {model.number})
         )
-
-    def everything(self) -> set[int]:
-        return {model.number for model in self.models}
 
     @rule(number=NUMBERS)
     def thaw(self, number: int) -> None:
@@ -362,7 +365,7 @@ class Machine(CountedMachine):
 
     @rule(number=NUMBERS, mode=st.sampled_from(["raise", "store", "late"]))
     def hash_that_misbehaves(self, number: int, mode: str) -> None:
-        model = self.model(number)
+        model = self.open_model(number)
         if model.state != "open":
             return
         stored = model.stored
@@ -391,12 +394,11 @@ class Machine(CountedMachine):
             assert all(frozen[key] is part for key, part in frozen.items())
             del frozen
         armed = False
-        model.hostile = True
         assert all(hash(one) == 7 for one in stored)
 
     @rule(number=NUMBERS)
     def eq_that_mutates(self, number: int) -> None:
-        model = self.model(number)
+        model = self.open_model(number)
         if model.state != "open":
             return
         lists: list[list[Any]] = []
@@ -415,7 +417,6 @@ class Machine(CountedMachine):
 
         source = {Sly(): [1], Sly(): {Sly(): 2, Sly(): 3}}
         frozen = model.pool.freeze(source)
-        model.hostile = True
         mixed: list[Any] = [[1, 2.5, "three"], frozen, {Sly(): frozen}]
         lists += [mixed, mixed[0]]
         Sly.armed = True
@@ -425,19 +426,23 @@ class Machine(CountedMachine):
         assert len(copy.deepcopy(frozen)) == 2
         Sly.armed = False
 
-    @rule(number=NUMBERS)
-    def protect(self, number: int) -> None:
+    @rule(number=NUMBERS, now=SELDOM)
+    def protect(self, number: int, now: bool) -> None:
         model = self.model(number)
         if model.state == "open":
+            if not now:
+                return
             model.pool.protect()
             model.state = "protected"
         else:
             with pytest.raises((pmalloc.ProtectedError, pmalloc.DestroyedError)):
                 model.pool.protect()
 
-    @rule(number=NUMBERS)
-    def destroy(self, number: int) -> None:
+    @rule(number=NUMBERS, now=SELDOM)
+    def destroy(self, number: int, now: bool) -> None:
         model = self.model(number)
+        if model.state == "open" and not now:
+            return
         if model.state == "destroyed":
             with pytest.raises(pmalloc.DestroyedError):
                 model.pool.destroy(force=True)
@@ -445,8 +450,13 @@ class Machine(CountedMachine):
         if model.pool.stats()["objects"]:
             with pytest.raises(pmalloc.PmallocError, match="frozen objects live in it"):
                 model.pool.destroy()
-        for other in self.models:  # what points into it goes first
-            other.frozen[:] = [f for f in other.frozen if model.number not in f.pools]
+        # What points into it goes first, with the externals that the other pool keeps alive.
+        for index, other in enumerate(self.models):
+            if other.state != "destroyed" and model.number in other.depends - {other.number}:
+                self.destroy(index, now=True)
+        if model.state == "destroyed":  # each points into the other
+            return
+        model.frozen.clear()
         model.stored.clear()
         self.victims = []
         gc.collect()
@@ -475,7 +485,7 @@ class Machine(CountedMachine):
     def teardown(self) -> None:
         for number, model in enumerate(self.models):
             if model.state != "destroyed":
-                self.destroy(number)
+                self.destroy(number, now=True)
 
 
 def attributes(value: Any) -> list[tuple[str, Any]]:
@@ -551,4 +561,4 @@ def words(text: Any) -> str:
 
 
 def test_freeze_and_model_agree():
-    drive(Machine, examples=60)
+    drive(Machine, examples=25)
