@@ -9,6 +9,7 @@ was registered for them may fail a freeze; they may harm no pool.
 
 import copy
 import gc
+import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -325,7 +326,7 @@ class Machine(CountedMachine):
                 assert Exception in problems or not isinstance(error, SystemError)
             else:
                 assert Exception in problems
-                self.describe(frozen, set(), before)
+                assert walk(frozen)
                 model.frozen.append(Frozen(frozen, None, pools | {model.number}))
             if Exception not in problems:
                 assert model.pool.stats() == stats
@@ -344,6 +345,9 @@ class Machine(CountedMachine):
         if not there:
             return
         chosen = there[number % len(there)]
+        if chosen.text is None:
+            assert len(walk(pmalloc.thaw(chosen.value))) >= 1
+            return
         for thawed in (pmalloc.thaw(chosen.value), copy.deepcopy(chosen.value)):
             if not isinstance(chosen.value, (str, bytes, int, float, tuple)):
                 assert thawed is not chosen.value
@@ -476,13 +480,17 @@ class Machine(CountedMachine):
             assert model.pool.state == model.state
             assert all(ref() is not None for ref in model.kept)
             for frozen in model.frozen:
-                if frozen.text is not None:
+                if frozen.text is None:
+                    assert walk(frozen.value)
+                else:
                     assert self.describe(frozen.value, set(), set()) == frozen.text
                 if pmalloc.pool_of(frozen.value) is model.pool:
                     assert pmalloc.is_protected(frozen.value) is (model.state == "protected")
                     assert not gc.is_tracked(frozen.value)
 
     def teardown(self) -> None:
+        if sys.exception() is not None:  # a traceback holds frozen objects from now on
+            return
         for number, model in enumerate(self.models):
             if model.state != "destroyed":
                 self.destroy(number, now=True)
