@@ -83,7 +83,7 @@ fi
 # Everything that ends up in the package, and how it is built.
 fingerprint() {
   {
-    find src $([ ! -d include ] || echo include) meson.build pyproject.toml README.md LICENSE -type f \
+    find src $([ ! -d include ] || echo include) meson.build meson.options pyproject.toml README.md LICENSE -type f \
       ! -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort | xargs -d '\n' sha256sum
     echo "${CC:-} ${CFLAGS:-} ${LDFLAGS:-}"
   } | sha256sum

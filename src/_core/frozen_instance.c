@@ -134,7 +134,8 @@ static PyGetSetDef getset[] = {
 
 PyTypeObject PmFrozenInstance_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pmalloc.FrozenInstance",
-    .tp_doc = PyDoc_STR("What all frozen instances of Python classes are, besides their own class."),
+    .tp_doc =
+        PyDoc_STR("What all frozen instances of Python classes are, besides their own class."),
     .tp_basicsize = sizeof(PyObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_setattro = setattro,

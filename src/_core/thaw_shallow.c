@@ -102,9 +102,9 @@ static PyObject *copy_of(PyObject *op) {
 
 PyObject *pm_thaw_one(PyObject *obj) {
   const pm_class *c = pm_instance_class(obj);
-  PyObject *copy = c == NULL ? PyErr_Format(PyExc_TypeError, "not a frozen instance: %s",
-                                            Py_TYPE(obj)->tp_name)
-                             : pm_instance_new(obj);
+  PyObject *copy =
+      c == NULL ? PyErr_Format(PyExc_TypeError, "not a frozen instance: %s", Py_TYPE(obj)->tp_name)
+                : pm_instance_new(obj);
   if (copy == NULL)
     return NULL;
   Py_ssize_t pos = 0;
