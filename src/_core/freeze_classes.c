@@ -155,6 +155,7 @@ int pm_class_resolve(PyObject *type) {
   if (bad < 0 && c != NULL) {
     Py_XDECREF(c->type);
     Py_XDECREF(c->detail);
+    Py_XDECREF(c->omit);
     PyMem_RawFree(c->slots);
     PyMem_RawFree(c);
   }

@@ -229,7 +229,7 @@ EXTERNALS: list[Any] = [
     *(Colour.RED, Colour.GREEN, Bits.ONE | Bits.TWO, function, len, Plain, int, ...),
     datetime.UTC,
 ]
-NO_NUMBERS = ["NaN", "sNaN", "-NaN"]  # Decimals; with a payload they are told apart
+NO_NUMBERS = ["NaN", "-NaN"]  # Decimals; with a payload they are told apart
 FROZENDICT: Any = getattr(sys.modules["builtins"], "frozendict", None)
 
 _VALUE_TYPES = (

@@ -159,7 +159,6 @@ class Builder:
             node = cls(parts[0])
         elif kind == "nan":
             node = self.no_number(number, what)
-            hashed = not isinstance(node, Decimal) or not node.is_snan()
         else:
             node = what
         weight = 1 + sum(self.weights.get(id(p), HASHED_AT_MOST) for p in parts)
