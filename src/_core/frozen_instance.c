@@ -70,34 +70,9 @@ static PyObject *copy(PyObject *self, PyObject *unused) {
   return pm_thaw_one(self);
 }
 
-/* Pickles what an ordinary instance would; the whole graph is thawed, once, so that what is shared
- * stays so. */
-static PyObject *reduce_ex(PyObject *self, PyObject *protocol) {
-  PyObject *plain = pm_thaw_shallow(self);
-  if (plain == NULL)
-    return NULL;
-  PyObject *result = NULL, *module = PyImport_ImportModule("copyreg");
-  PyObject *table = module == NULL ? NULL : PyObject_GetAttrString(module, "dispatch_table");
-  if (table != NULL && PyDict_Check(table)) {
-    PyObject *reducer = PyDict_GetItemWithError(table, (PyObject *)Py_TYPE(plain));
-    if (reducer != NULL)
-      result = PyObject_CallOneArg(reducer, plain);
-    else if (!PyErr_Occurred())
-      result = PyObject_CallMethod(plain, "__reduce_ex__", "O", protocol);
-  }
-  Py_XDECREF(table);
-  Py_XDECREF(module);
-  Py_DECREF(plain);
-  return result;
-}
-
-static PyObject *reduce(PyObject *self, PyObject *unused) {
-  (void)unused;
-  PyObject *two = PyLong_FromLong(2);
-  PyObject *result = two == NULL ? NULL : reduce_ex(self, two);
-  Py_XDECREF(two);
-  return result;
-}
+/* Pickles as an ordinary instance, which pickle then asks itself: if the parts of one were given
+ * here, what refers back to the instance would refer to another one than is made of them. */
+static PyObject *reduce(PyObject *self, PyObject *unused) { return pm_frozen_reduce(self, unused); }
 
 static PyObject *get_dict(PyObject *self, void *unused) {
   (void)unused;
@@ -154,7 +129,7 @@ PyObject *pm_instance_dict_descriptor(void) {
 static PyMethodDef methods[] = {
     {"__copy__", copy, METH_NOARGS, "An ordinary instance with the same attributes."},
     {"__deepcopy__", deepcopy, METH_VARARGS, "An ordinary, mutable deep copy."},
-    {"__reduce_ex__", reduce_ex, METH_O, "Pickles as an ordinary instance."},
+    {"__reduce_ex__", pm_frozen_reduce, METH_O, "Pickles as an ordinary instance."},
     {"__reduce__", reduce, METH_NOARGS, "Pickles as an ordinary instance."},
     {"__init_subclass__", (PyCFunction)(void (*)(void))init_subclass,
      METH_CLASS | METH_VARARGS | METH_KEYWORDS, "Does nothing."},

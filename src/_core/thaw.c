@@ -489,9 +489,13 @@ static void capsule_free(PyObject *capsule) {
 PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo) {
   if (!PyDict_Check(memo))
     return pm_thaw(obj);
-  PyObject *capsule = PyDict_GetItemString(memo, "pmalloc.thaw");
+  PyObject *name = PyUnicode_InternFromString("pmalloc.thaw");
+  PyObject *capsule = name == NULL ? NULL : PyDict_GetItemWithError(memo, name);
+  Py_XDECREF(name);
   thaw_state *t;
   if (capsule == NULL) {
+    if (PyErr_Occurred())
+      return NULL;
     t = PyMem_RawCalloc(1, sizeof *t);
     if (t == NULL)
       return PyErr_NoMemory();
