@@ -71,11 +71,14 @@ static PyObject *copy(PyObject *self, PyObject *unused) {
 }
 
 /* Pickles what an ordinary instance would; the whole graph is thawed, once, so that what is shared
- * stays so. */
+ * stays so. Where something in it points back to the instance, it is the ordinary one that is
+ * pickled, since pickle would take that for another object than the frozen one. */
 static PyObject *reduce_ex(PyObject *self, PyObject *protocol) {
   PyObject *plain = pm_thaw_shallow(self);
   if (plain == NULL)
     return NULL;
+  if (Py_REFCNT(plain) > 1)
+    return pm_pickled_as(plain);
   PyObject *result = NULL, *module = PyImport_ImportModule("copyreg");
   PyObject *table = module == NULL ? NULL : PyObject_GetAttrString(module, "dispatch_table");
   if (table != NULL && PyDict_Check(table)) {

@@ -14,6 +14,7 @@ import collections
 import functools
 import io
 import re
+import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -88,9 +89,7 @@ def _checked(cls: type, replace: Callable[[Any], object]) -> Callable[[Any], obj
 
     def stand_in(obj: object) -> object:
         stands = replace(obj)
-        if stands is obj or (
-            type(stands) is not object and issubclass(type(stands), cls)
-        ):
+        if stands is obj or (type(stands) is not object and issubclass(type(stands), cls)):
             raise UnfreezableError(
                 f"cannot freeze {type(obj).__name__}: what register({cls.__name__}, replace=...) "
                 f"gave for it is a {type(stands).__name__} again; give something of another class"
@@ -249,6 +248,12 @@ _MUTATORS: dict[type, tuple[str, ...]] = {
 }
 
 
+@reprlib.recursive_repr("namespace(...)")
+def _namespace_repr(self: object) -> str:
+    """It calls itself otherwise than its type, but not where that is a subclass."""
+    return f"namespace({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
 def _make_twin(cls: type) -> type:
     """A subclass of cls without storage of its own, for frozen instances."""
     if _structs.is_struct(cls):
@@ -266,6 +271,8 @@ def _make_twin(cls: type) -> type:
     for base, names in _MUTATORS.items():
         if issubclass(cls, base):
             namespace |= {name: _refusing(name, base) for name in names}
+    if cls is types.SimpleNamespace:
+        namespace["__repr__"] = _namespace_repr
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, functools.cached_property):

@@ -25,6 +25,15 @@ def is_struct(cls: type) -> bool:
     return msgspec is not None and issubclass(cls, msgspec.Struct)
 
 
+_COMPARISONS = ("__eq__", "__ne__")
+_ORDERINGS = ("__lt__", "__le__", "__gt__", "__ge__")
+
+
+def _is_msgspecs(cls: type, name: str) -> bool:
+    """Whether a method is the one that all Structs inherit, not the class's own."""
+    return getattr(cls, name) is getattr(_msgspec().Struct, name)
+
+
 def _comparison(cls: type, twin: type, operate: Callable[[Any, Any], object]) -> object:
     """Structs compare with their own class only; a twin does with its original, too."""
     fields = cast("tuple[str, ...]", cls.__struct_fields__)  # type: ignore[attr-defined]
@@ -72,15 +81,16 @@ def make_twin(cls: type) -> type:
         "__reduce__": lambda self: _core.instance_reduce(self),
         "__reduce_ex__": lambda self, _protocol: _core.instance_reduce(self),
     }
-    if config.eq:
-        said["__eq__"] = _comparison(cls, twin, operator.eq)
-        said["__ne__"] = _comparison(cls, twin, operator.ne)
+    compared = [name for name in _COMPARISONS if config.eq] + [
+        name for name in _ORDERINGS if config.order
+    ]
+    for name in compared:
+        if _is_msgspecs(cls, name):
+            said[name] = _comparison(cls, twin, getattr(operator, name.strip("_")))
+    if config.eq:  # else object's, by address
         said["__hash__"] = cls.__hash__
-    if config.cache_hash:  # into the instance: so it is a copy that is asked
-        said["__hash__"] = lambda self: hash(_core.instance_copy(self))
-    if config.order:
-        for name in ("lt", "le", "gt", "ge"):
-            said[f"__{name}__"] = _comparison(cls, twin, getattr(operator, name))
+        if _is_msgspecs(cls, "__hash__"):  # the type counts; and it may be cached in the instance
+            said["__hash__"] = lambda self: hash(_core.instance_copy(self))
     for name, value in said.items():
         type.__setattr__(twin, name, value)
     return twin
