@@ -248,6 +248,21 @@ _MUTATORS: dict[type, tuple[str, ...]] = {
 }
 
 
+def _class_methods(cls: type) -> dict[str, object]:
+    """The class methods, bound to the original.
+
+    So even object.__new__(cls) in one makes an ordinary instance.
+    """
+    found: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, classmethod) and not name.startswith("__"):
+                found[name] = cast("Any", value).__get__(None, cls)
+            else:
+                found.pop(name, None)
+    return found
+
+
 @reprlib.recursive_repr("namespace(...)")
 def _namespace_repr(self: object) -> str:
     """It calls itself otherwise than its type, but not where that is a subclass."""
@@ -257,7 +272,7 @@ def _namespace_repr(self: object) -> str:
 def _make_twin(cls: type) -> type:
     """A subclass of cls without storage of its own, for frozen instances."""
     if _structs.is_struct(cls):
-        return _structs.make_twin(cls)
+        return _structs.make_twin(cls, _class_methods(cls))
     namespace: dict[str, object] = {
         "__slots__": (),
         "__module__": cls.__module__,
@@ -271,6 +286,7 @@ def _make_twin(cls: type) -> type:
     for base, names in _MUTATORS.items():
         if issubclass(cls, base):
             namespace |= {name: _refusing(name, base) for name in names}
+    namespace |= _class_methods(cls)
     if cls is types.SimpleNamespace:
         namespace["__repr__"] = _namespace_repr
     for base in reversed(cls.__mro__):

@@ -47,11 +47,11 @@ def _comparison(cls: type, twin: type, operate: Callable[[Any, Any], object]) ->
     return compare
 
 
-def make_twin(cls: type) -> type:
-    """A Struct like cls whose instances refuse to be changed."""
+def make_twin(cls: type, namespace: dict[str, object]) -> type:
+    """A Struct like cls whose instances refuse to be changed; `namespace` is put into it."""
     config = cast("Any", cls).__struct_config__
     # These two cannot be set on a class that exists.
-    namespace: dict[str, object] = {"__class__": property(lambda _self: cls)}
+    namespace = namespace | {"__class__": property(lambda _self: cls)}
     if config.dict:
         namespace["__dict__"] = property(_core.instance_dict_of)
     twin = cast(
