@@ -46,7 +46,24 @@ static PyObject *error_type(PyObject *self) {
   return type;
 }
 
+/* A method said object.__new__(type(self)): an ordinary object, although its type is a twin. Its
+ * class decides. */
+static int setattr_ordinary(PyObject *self, PyObject *name, PyObject *value) {
+  PyObject *class = original(Py_TYPE(self));
+  if (class == NULL)
+    return -1;
+  if (((PyTypeObject *)class)->tp_setattro == PyObject_GenericSetAttr)
+    return PyObject_GenericSetAttr(self, name, value);
+  PyObject *done =
+      value == NULL ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
+                    : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
+  Py_XDECREF(done);
+  return done == NULL ? -1 : 0;
+}
+
 static int setattro(PyObject *self, PyObject *name, PyObject *value) {
+  if (!pm_is_frozen(self))
+    return setattr_ordinary(self, name, value);
   struct pmalloc_where where;
   const char *pool = pmalloc_registry_find((uintptr_t)self, &where) ? where.pool_name : "?";
   PyObject *type = error_type(self);
@@ -76,6 +93,8 @@ static PyObject *reduce(PyObject *self, PyObject *unused) { return pm_frozen_red
 
 static PyObject *get_dict(PyObject *self, void *unused) {
   (void)unused;
+  if (!pm_is_frozen(self))
+    return PyObject_GenericGetDict(self, NULL);
   PyObject *dict = pm_attributes_dict(self);
 #if !PM_SHARED_KEYS
   if (dict == NULL && PyType_HasFeature(Py_TYPE(self), Py_TPFLAGS_MANAGED_DICT)) {

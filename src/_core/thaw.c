@@ -56,9 +56,9 @@ int pm_frozen_kind(PyObject *op) {
   if (type == &PmFrozenSet_Type)
     return PM_KIND_SET;
   int kind = pm_kind_of(type);
-  if (kind >= 0 || !pm_is_frozen(op))
+  if (kind >= 0)
     return kind;
-  const pm_class *c = pm_instance_class(op);
+  const pm_class *c = pm_is_frozen(op) ? pm_instance_class(op) : pm_class_of_twin(type);
   return c == NULL ? -1 : c->kind >= 0 ? c->kind : PM_KIND_INSTANCE; /* registered anew since */
 }
 

@@ -13,6 +13,7 @@ import collections
 import functools
 import io
 import re
+import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -267,10 +268,31 @@ _MUTATORS: dict[type, tuple[str, ...]] = {
 }
 
 
+def _class_methods(cls: type) -> dict[str, object]:
+    """The class methods, bound to the original.
+
+    So even object.__new__(cls) in one makes an ordinary instance.
+    """
+    found: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, classmethod) and not name.startswith("__"):
+                found[name] = cast("Any", value).__get__(None, cls)
+            else:
+                found.pop(name, None)
+    return found
+
+
+@reprlib.recursive_repr("namespace(...)")
+def _namespace_repr(self: object) -> str:
+    """It calls itself otherwise than its type, but not where that is a subclass."""
+    return f"namespace({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
 def _make_twin(cls: type) -> type:
     """A subclass of cls without storage of its own, for frozen instances."""
     if _structs.is_struct(cls):
-        return _structs.make_twin(cls)
+        return _structs.make_twin(cls, _class_methods(cls))
     namespace: dict[str, object] = {
         "__slots__": (),
         "__module__": cls.__module__,
@@ -283,6 +305,9 @@ def _make_twin(cls: type) -> type:
     for base, names in _MUTATORS.items():
         if issubclass(cls, base):
             namespace |= {name: _refusing(name, base) for name in names}
+    namespace |= _class_methods(cls)
+    if cls is types.SimpleNamespace:
+        namespace["__repr__"] = _namespace_repr
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, functools.cached_property):

@@ -305,9 +305,7 @@ class Machine(CountedMachine):
         problems: list[type[BaseException]] = []
         text = self.become(source, allowed, problems)
         if model.state != "open":
-            error = (
-                pmalloc.ProtectedError if model.state == "protected" else pmalloc.DestroyedError
-            )
+            error = pmalloc.ProtectedError if model.state == "protected" else pmalloc.DestroyedError
             with pytest.raises(error):
                 model.pool.freeze(source, externals=allowed)
             return
