@@ -19,9 +19,20 @@ HEADERS = [p for p in LIB + CORE if p.suffix == ".h"] + PUBLIC
 STOREYS = [
     {"status", "bitmap", "blocks", "siphash"},
     {"pages"},
-    {"secret"},
-    {"registry", "cold", "chunk", "alloc", "region", "root", "pool", "share", "redzone"},
-    {"usercopy"},
+    {"secret", "links"},
+    {
+        "registry",
+        "cold",
+        "chunk",
+        "alloc",
+        "region",
+        "root",
+        "pool",
+        "share",
+        "redzone",
+        "hardened",
+        "usercopy",
+    },
     {"fault"},
     {"api"},
 ]
