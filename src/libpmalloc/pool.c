@@ -32,8 +32,8 @@
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct link newest;
+static struct link graves; /* handles of destroyed pools that are kept, linked through older */
 static int links_keyed, links_damaged; /* under the list lock, as is the list */
-static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
 void *const *const pools_head = &newest.to;
 static uintptr_t last_id;
 
@@ -60,13 +60,16 @@ static void key_links(void) {
   if (links_keyed)
     return;
   registry_harden();
-  for (pmalloc_pool *pool = newest.to; pool; pool = pool->older.to) {
-    link_set(&pool->newer, pool->newer.to, 1);
-    link_set(&pool->older, pool->older.to, 1);
+  for (struct link *list = &newest; list; list = list == &newest ? &graves : NULL) {
+    for (pmalloc_pool *pool = list->to; pool; pool = pool->older.to) {
+      link_set(&pool->newer, pool->newer.to, 1);
+      link_set(&pool->older, pool->older.to, 1);
+    }
+    link_set(list, list->to, 1);
   }
-  link_set(&newest, newest.to, 1);
   links_keyed = 1;
 }
+
 uintptr_t pools_new_id(void) {
   pools_lock();
   uintptr_t id = ++last_id;
@@ -107,7 +110,7 @@ static void after_fork_child(void) {
     if (pool->file.inode && pool->state == PMALLOC_OPEN)
       pool->inherited = 1;
   }
-  for (pmalloc_pool *pool = graves; pool; pool = pool->older.to)
+  for (pmalloc_pool *pool = follow(&graves); pool; pool = pools_older(pool))
     pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
 }
@@ -288,18 +291,19 @@ static int unlink_pool(pmalloc_pool *pool) {
 }
 
 /* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of, or
- * where that cannot be told. */
+ * where it cannot be told. */
 static int unlist(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
-  int alive = pool->cold != NULL || hardened_enter(pool) != PMALLOC_OK || !unlink_pool(pool);
-  if (!alive) {
+  int unlisted = pool->cold == NULL && hardened_enter(pool) == PMALLOC_OK && unlink_pool(pool);
+  if (unlisted) {
     pages_file_close(&pool->file);
     free(pool->freed);
     pool->freed = NULL;
     blocks_release(&pool->blocks);
+    hardened_leave(pool);
   }
   pthread_mutex_unlock(&pool->lock);
-  return !alive;
+  return unlisted;
 }
 
 void pmalloc_pool_forget(pmalloc_pool *pool) {
@@ -316,9 +320,9 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
 void pmalloc_pool_entomb(pmalloc_pool *pool) {
   pools_lock();
   if (unlist(pool)) {
-    link_set(&pool->newer, NULL, 0);
-    link_set(&pool->older, graves, 0);
-    graves = pool;
+    link_set(&pool->newer, NULL, links_keyed);
+    link_set(&pool->older, follow(&graves), links_keyed);
+    link_set(&graves, pool, links_keyed);
   }
   pools_unlock();
 }
