@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo test py-test c-test matrix soak bench lint format types clean
+.PHONY: help build demo test py-test c-test matrix soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -63,6 +63,10 @@ types: ## mypy --strict and pyright
 	@python=$$(tools/setup.sh dev); \
 	"$$python" -m mypy --strict; \
 	"$$python" -m pyright --pythonpath "$$python"
+
+docs: ## the documentation as HTML, in build/docs; a warning is an error
+	@python=$$(tools/setup.sh docs); "$$python" -m sphinx -W --keep-going -q -c docs . build/docs && \
+	echo "The documentation is in build/docs/docs/index.html."
 
 clean: ## remove environments, builds and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -13,7 +13,7 @@
  *     if (status != PMALLOC_OK)
  *       return fprintf(stderr, "routes: %s\n", pmalloc_strerror(status)), -1;
  *
- * Errors. No function ends the process, prints, or leaves anything half done. What answers a
+ * Errors. No function ends the process, prints, or leaves anything half done unsaid. What answers a
  * pointer answers NULL on failure and sets errno; what acts on a pool answers an enum
  * pmalloc_status, PMALLOC_OK (0) on success. The table at enum pmalloc_status says which errno
  * stands for which status. After a success errno is unspecified.
@@ -51,7 +51,9 @@
 #if defined(__GNUC__)
 #define PMALLOC_API __attribute__((visibility("default"), nothrow))
 #define PMALLOC_MUST_USE __attribute__((warn_unused_result))
-#define PMALLOC_GIVES(...) __attribute__((malloc, warn_unused_result, alloc_size(__VA_ARGS__)))
+/* Not "malloc": the compiler would take it that pmalloc_protect_pool() can't touch an allocation
+ * whose address it has seen nobody hand on, and may then move a store behind that call. */
+#define PMALLOC_GIVES(...) __attribute__((warn_unused_result, alloc_size(__VA_ARGS__)))
 #else
 #define PMALLOC_API
 #define PMALLOC_MUST_USE
@@ -172,10 +174,9 @@ pmalloc_create_pool(const char *name, const struct pmalloc_pool_options *options
 PMALLOC_API PMALLOC_MUST_USE struct pmalloc_pool *pmalloc_global_pool(void);
 
 /* Makes room for allocations of `bytes` bytes together, so that they will not ask the kernel. An
- * allocation takes its size, rounded up to 16 bytes.
+ * allocation takes its size, rounded up to 16 bytes, and 32 more in a pool with redzones.
  *
- * Returns: PMALLOC_OK, PMALLOC_ERR_INVALID, _PROTECTED, _DESTROYED, _FORKED, _NOMEM or
- *   _SYSTEM.
+ * Returns: PMALLOC_OK, PMALLOC_ERR_INVALID, _PROTECTED, _DESTROYED, _FORKED, _NOMEM or _SYSTEM.
  * Origin: pmalloc_prealloc() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool,
                                                                   size_t bytes);
@@ -187,9 +188,10 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_prealloc(struct pmalloc
  * The caller makes sure that no other thread is still writing into the pool: its next store would
  * be a violation.
  *
- * Returns: PMALLOC_OK; _INVALID; _PROTECTED: it is protected already; _DESTROYED; _CORRUPT: a
- * redzone was hit, see pmalloc_check_pool(); _NOMEM or _SYSTEM: the kernel refused. On an error the
- * pool is as before. Origin: pmalloc_protect_pool() of the kernel series. */
+ * Returns: PMALLOC_OK; else the pool is as before: PMALLOC_ERR_INVALID; _PROTECTED: it is
+ *   protected already; _DESTROYED; _CORRUPT: a redzone was hit, see pmalloc_check_pool(); _NOMEM
+ *   or _SYSTEM: the kernel refused.
+ * Origin: pmalloc_protect_pool() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool);
 
 /* Protects the pool, and makes that irrevocable: for this process (PMALLOC_SEALED: mseal(2), Linux
@@ -198,11 +200,11 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_protect_pool(struct pma
  *
  * tier: PMALLOC_SEALED, or PMALLOC_IMMUTABLE for a pool that is made of a memfd.
  * Returns: PMALLOC_OK; else the pool is open as before: PMALLOC_ERR_INVALID: no pool, no such tier,
- *   or immutable without a memfd; _PROTECTED; _DESTROYED; _CORRUPT; _NOMEM; _SYSTEM; _UNSUPPORTED:
- * this kernel or a sandbox has not what it takes; _BUSY: somebody may still write (pages pinned by
- * io_uring, vmsplice or RDMA, or a child that was forked while the pool was open); _FORKED: this
- * process did not make it. But for one: _HALF_SEALED: protected, and sealed in part; the same call
- * goes on. */
+ *   or immutable without a memfd; _PROTECTED; _DESTROYED; _CORRUPT; _NOMEM; _SYSTEM;
+ *   _UNSUPPORTED: this kernel or a sandbox has not what it takes; _BUSY: somebody may still write
+ *   (pages pinned by io_uring, vmsplice or RDMA, or a child that was forked while the pool was
+ *   open); _FORKED: this process did not make it. But for one: _HALF_SEALED: protected, and sealed
+ *   in part; the same call goes on. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool,
                                                                    enum pmalloc_tier tier);
 
@@ -213,11 +215,11 @@ PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_seal_pool(struct pmallo
  * A few hundred bytes stay behind, so that the handle is known for what it is: further calls with
  * it answer PMALLOC_ERR_DESTROYED (ESTALE).
  *
- * Returns: PMALLOC_OK; _INVALID; _DESTROYED: it was destroyed before; _SEALED: it is sealed and
- *   stays for ever; _CORRUPT: a redzone was hit, see pmalloc_check_pool(); _NOMEM or _SYSTEM: the
- * kernel refused. Then the pool is as before, or, where part of it was given back, counts as
- * destroyed, and another call goes on with the rest. Origin: pmalloc_destroy_pool() of the kernel
- * series. */
+ * Returns: PMALLOC_OK; PMALLOC_ERR_INVALID; _DESTROYED: it was destroyed before; _SEALED: it is
+ *   sealed, and stays for ever; _CORRUPT: a redzone was hit, see pmalloc_check_pool(); _NOMEM or
+ *   _SYSTEM: the kernel refused. Then the pool is as before, or, where part of it was given back,
+ *   counts as destroyed, and another call goes on with the rest.
+ * Origin: pmalloc_destroy_pool() of the kernel series. */
 PMALLOC_API enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool);
 
 /* Looks at all redzones of a pool, as pmalloc_protect_pool() does; a pool without is always well.

@@ -82,7 +82,8 @@ def functions() -> dict[str, str]:
 
 def reference() -> str:
     """The text below the title."""
-    text = HEADER.read_text().replace('#ifdef __cplusplus\nextern "C" {\n#endif\n', "")
+    text = re.sub(r"(?ms)^#if defined\(__GNUC__\).*?^#endif\n", "", HEADER.read_text())
+    text = text.replace('#ifdef __cplusplus\nextern "C" {\n#endif\n', "")
     body = text[text.index("/* ---- ") : text.rindex("#ifdef __cplusplus")]
     parts = []
     for entry in ENTRY.finditer(body):

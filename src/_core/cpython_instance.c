@@ -154,8 +154,10 @@ int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t *
   if (room == 0)
     return type->tp_basicsize == solid->tp_basicsize ? 0 : -1;
   Py_ssize_t *found = PyMem_RawMalloc(room * sizeof *found);
-  if (found == NULL)
+  if (found == NULL) {
+    PyErr_NoMemory();
     return -1;
+  }
   for (PyTypeObject *at = type; at != solid; at = at->tp_base) {
     if (!(known || pm_is_python_class(at)) || at->tp_members == NULL)
       continue;

@@ -146,8 +146,9 @@ int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *ro
   }
 }
 
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals) {
-  pm_session session = {.externals = externals};
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
+                    PyObject *externals) {
+  pm_session session = {.pool = face == NULL ? Py_None : face, .externals = externals};
   pm_plan p = {0};
   PyObject *result = NULL;
   uint32_t root;

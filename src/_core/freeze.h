@@ -81,6 +81,7 @@ typedef struct {
 
 /* What outlives one try of discovery; see freeze_classes.h. */
 typedef struct {
+  PyObject *pool;      /* the Python object, None in a preview; borrowed */
   PyObject *externals; /* tuple of types whose instances stay outside; borrowed */
   PyObject *types;     /* list: types to be resolved */
   pm_class **classes;  /* that want another twin */
@@ -261,8 +262,9 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
 /* Freezes obj into the pool. Returns the frozen object (borrowed for ever: it is
  * immortal) or NULL with an exception and the pool as it was. What must stay
  * alive with it is appended to `keep`. Instances of `externals`, a tuple of types or NULL, stay
- * outside. */
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals);
+ * outside. `face` is the Python object of the pool, or NULL: arrays are then refused. */
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
+                    PyObject *externals);
 
 /* thaw.c: nothing of the result lies in a pool. */
 PyObject *pm_thaw(PyObject *obj);

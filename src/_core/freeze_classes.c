@@ -155,6 +155,7 @@ int pm_class_resolve(PyObject *type) {
   if (bad < 0 && c != NULL) {
     Py_XDECREF(c->type);
     Py_XDECREF(c->detail);
+    Py_XDECREF(c->omit);
     PyMem_RawFree(c->slots);
     PyMem_RawFree(c);
   }
@@ -188,17 +189,19 @@ int pm_class_make_twin(pm_class *c) {
     Py_DECREF(twin);
     return -1;
   }
-  size_t n = c->inlined ? c->n_wanted : 0;
+  size_t n = c->inlined ? c->n_wanted : 0, number = 0;
+  while (entries[number] != c)
+    number++;
   for (size_t i = 0; i < n; i++)
     PyUnicode_InternInPlace(&c->wanted[i]); /* as all names of attributes; never fails */
   pm_keys *keys = pm_class_finish(t, c->wanted, n);
-  uint32_t number;
-  if ((c->has_dict && PyType_HasFeature(t, Py_TPFLAGS_MANAGED_DICT) && keys == NULL) ||
-      !pm_map_get(&by_type, (PyObject *)c->type, &number) ||
-      pm_map_put(&by_twin, twin, number) < 0) {
+  if (c->has_dict && PyType_HasFeature(t, Py_TPFLAGS_MANAGED_DICT) && keys == NULL) {
     Py_DECREF(twin);
     return -1;
   }
+  /* From here on the interpreter cannot free the twin: the keys are not of its making. */
+  if (pm_map_put(&by_twin, twin, (uint32_t)number) < 0)
+    return -1;
   c->twin = t; /* owned for ever: frozen instances have no count of it */
   c->keys = keys;
   c->n_names = n;

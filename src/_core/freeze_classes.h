@@ -31,7 +31,7 @@ enum {
   PM_CLASS_REFUSED = -1,
   PM_CLASS_EXTERNAL = -2,
   PM_CLASS_REPLACED = -3, /* by what `detail` gives for it, which is then frozen */
-  PM_CLASS_ADOPTED = -4   /* by what `detail` gives for it, which stays outside */
+  PM_CLASS_ADOPTED = -4   /* by what detail(it, pool) gives for it, which stays outside */
 };
 
 typedef struct pm_class {

@@ -173,7 +173,7 @@ static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key,
   PyObject *stands;
   if (is_allowed(p, type))
     return add_kept(p, op, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
-  const pm_class *c = pm_class_of(type);
+  const pm_class *c = pm_instance_class(op);
   if (c == NULL)
     return take_note(p, &p->session->types, (PyObject *)type, edge) - 3;
   switch (c->kind) {
@@ -393,7 +393,7 @@ static int expand(pm_plan *p, uint32_t i) {
     return zone == NULL ? 0 : discover_items(p, i, zone, 1, kind);
   }
   case PM_KIND_INSTANCE:
-    return pm_discover_instance(p, i, pm_class_of(Py_TYPE(src)));
+    return pm_discover_instance(p, i, pm_instance_class(src));
   default:
     return 0;
   }

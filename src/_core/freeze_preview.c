@@ -46,7 +46,7 @@ static PyObject *list_findings(pm_plan *p, const pm_step *steps, int refused, Py
 }
 
 PyObject *pm_preview(PyObject *obj, PyObject *externals, Py_ssize_t limit) {
-  pm_session session = {.externals = externals};
+  pm_session session = {.pool = Py_None, .externals = externals};
   pm_plan p = {0};
   PyObject *result = NULL, *types = NULL, *outside = NULL, *refused = NULL;
   pm_step *steps = NULL;

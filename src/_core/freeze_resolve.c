@@ -21,7 +21,9 @@ static int replace_all(pm_session *s) {
                    Py_TYPE(op)->tp_name);
       return -1;
     }
-    PyObject *stands = PyObject_CallOneArg(c->detail, op);
+    PyObject *stands = c->kind == PM_CLASS_ADOPTED
+                           ? PyObject_CallFunctionObjArgs(c->detail, op, s->pool, NULL)
+                           : PyObject_CallOneArg(c->detail, op);
     if (stands == NULL)
       s->culprit = op;
     if (stands == NULL || PyList_SetItem(s->replaced, i + 1, stands) < 0)

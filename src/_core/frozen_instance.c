@@ -46,7 +46,24 @@ static PyObject *error_type(PyObject *self) {
   return type;
 }
 
+/* A method said object.__new__(type(self)): an ordinary object, although its type is a twin. Its
+ * class decides. */
+static int setattr_ordinary(PyObject *self, PyObject *name, PyObject *value) {
+  PyObject *class = original(Py_TYPE(self));
+  if (class == NULL)
+    return -1;
+  if (((PyTypeObject *)class)->tp_setattro == PyObject_GenericSetAttr)
+    return PyObject_GenericSetAttr(self, name, value);
+  PyObject *done =
+      value == NULL ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
+                    : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
+  Py_XDECREF(done);
+  return done == NULL ? -1 : 0;
+}
+
 static int setattro(PyObject *self, PyObject *name, PyObject *value) {
+  if (!pm_is_frozen(self))
+    return setattr_ordinary(self, name, value);
   struct pmalloc_where where;
   const char *pool = pmalloc_registry_find((uintptr_t)self, &where) ? where.pool_name : "?";
   PyObject *type = error_type(self);
@@ -70,37 +87,14 @@ static PyObject *copy(PyObject *self, PyObject *unused) {
   return pm_thaw_one(self);
 }
 
-/* Pickles what an ordinary instance would; the whole graph is thawed, once, so that what is shared
- * stays so. */
-static PyObject *reduce_ex(PyObject *self, PyObject *protocol) {
-  PyObject *plain = pm_thaw_shallow(self);
-  if (plain == NULL)
-    return NULL;
-  PyObject *result = NULL, *module = PyImport_ImportModule("copyreg");
-  PyObject *table = module == NULL ? NULL : PyObject_GetAttrString(module, "dispatch_table");
-  if (table != NULL && PyDict_Check(table)) {
-    PyObject *reducer = PyDict_GetItemWithError(table, (PyObject *)Py_TYPE(plain));
-    if (reducer != NULL)
-      result = PyObject_CallOneArg(reducer, plain);
-    else if (!PyErr_Occurred())
-      result = PyObject_CallMethod(plain, "__reduce_ex__", "O", protocol);
-  }
-  Py_XDECREF(table);
-  Py_XDECREF(module);
-  Py_DECREF(plain);
-  return result;
-}
-
-static PyObject *reduce(PyObject *self, PyObject *unused) {
-  (void)unused;
-  PyObject *two = PyLong_FromLong(2);
-  PyObject *result = two == NULL ? NULL : reduce_ex(self, two);
-  Py_XDECREF(two);
-  return result;
-}
+/* Pickles as an ordinary instance, which pickle then asks itself: if the parts of one were given
+ * here, what refers back to the instance would refer to another one than is made of them. */
+static PyObject *reduce(PyObject *self, PyObject *unused) { return pm_frozen_reduce(self, unused); }
 
 static PyObject *get_dict(PyObject *self, void *unused) {
   (void)unused;
+  if (!pm_is_frozen(self))
+    return PyObject_GenericGetDict(self, NULL);
   PyObject *dict = pm_attributes_dict(self);
 #if !PM_SHARED_KEYS
   if (dict == NULL && PyType_HasFeature(Py_TYPE(self), Py_TPFLAGS_MANAGED_DICT)) {
@@ -137,6 +131,13 @@ PyObject *pm_instance_refuse(PyObject *module, PyObject *args) {
   return NULL;
 }
 
+/* Some call it without a memo: pydantic's models do. */
+static PyObject *deepcopy(PyObject *self, PyObject *args) {
+  PyObject *memo = Py_None;
+  return PyArg_UnpackTuple(args, "__deepcopy__", 0, 1, &memo) ? pm_frozen_deepcopy(self, memo)
+                                                              : NULL;
+}
+
 static PyGetSetDef dict_getset = {"__dict__", get_dict, NULL, "The attributes, a FrozenDict.",
                                   NULL};
 
@@ -146,8 +147,8 @@ PyObject *pm_instance_dict_descriptor(void) {
 
 static PyMethodDef methods[] = {
     {"__copy__", copy, METH_NOARGS, "An ordinary instance with the same attributes."},
-    {"__deepcopy__", pm_frozen_deepcopy, METH_O, "An ordinary, mutable deep copy."},
-    {"__reduce_ex__", reduce_ex, METH_O, "Pickles as an ordinary instance."},
+    {"__deepcopy__", deepcopy, METH_VARARGS, "An ordinary, mutable deep copy."},
+    {"__reduce_ex__", pm_frozen_reduce, METH_O, "Pickles as an ordinary instance."},
     {"__reduce__", reduce, METH_NOARGS, "Pickles as an ordinary instance."},
     {"__init_subclass__", (PyCFunction)(void (*)(void))init_subclass,
      METH_CLASS | METH_VARARGS | METH_KEYWORDS, "Does nothing."},

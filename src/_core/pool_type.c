@@ -271,7 +271,8 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
-  PyObject *frozen = pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
+  PyObject *frozen =
+      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, op, obj, self->keep, externals);
   Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
@@ -325,33 +326,81 @@ static PyObject *fileno_(PyObject *op, PyObject *unused) {
   return PyLong_FromLong(fd);
 }
 
+/* How many of the pool's arrays nobody has but the frozen objects that were made with them. */
+static Py_ssize_t frozen_arrays(const pm_pool *self) {
+  Py_ssize_t n = 0;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->keep); i++) {
+    PyObject *kept = PyList_GET_ITEM(self->keep, i);
+    PyObject *base = pm_has_one_owner(kept) && PyObject_HasAttrString(kept, "base")
+                         ? PyObject_GetAttrString(kept, "base")
+                         : NULL;
+    n += base != NULL && Py_IS_TYPE(base, &PmArrayData_Type);
+    Py_XDECREF(base);
+  }
+  PyErr_Clear();
+  return n;
+}
+
+/* Raises unless the pool can be destroyed. */
+static int need_unused(pm_pool *self, int force) {
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  size_t objects = stats.objects;
+  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE) {
+    pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
+    return -1;
+  }
+  if (pmalloc_pool_tier(self->pool) != PMALLOC_PLAIN) {
+    pm_raise_status(PMALLOC_ERR_SEALED, "destroy", name_of(self));
+    return -1;
+  }
+  if (self->views > 0) {
+    PyErr_Format(PyExc_BufferError,
+                 "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
+                 "release them first",
+                 self->name, self->views);
+    return -1;
+  }
+  if (self->arrays > 0 && (objects == 0 || force) &&
+      self->arrays > (objects > 0 ? frozen_arrays(self) : 0)) {
+    PyErr_Format(PyExc_BufferError,
+                 "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
+                 "drop them, and views of them, first",
+                 self->name, self->arrays);
+    return -1;
+  }
+  if (objects > 0 && !force) {
+    PyErr_Format(PmError,
+                 "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
+                 "counts who still uses them; if surely nobody does, pass force=True",
+                 self->name, objects);
+    return -1;
+  }
+  return 0;
+}
+
+/* What frozen objects keep alive outside may point into the pool in turn, and be garbage without
+ * it: it goes while that memory can be read. Its finalisers may do anything. */
+static int release_kept(pm_pool *self) {
+  if (PyList_GET_SIZE(self->keep) == 0)
+    return 0;
+  if (PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0)
+    return -1;
+  PyGC_Collect();
+  return 0;
+}
+
 static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
   static char *keywords[] = {"force", NULL};
   pm_pool *self = (pm_pool *)op;
   int force = 0;
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:destroy", keywords, &force))
     return NULL;
-  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
-    return pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
-  if (pmalloc_pool_tier(self->pool) != PMALLOC_PLAIN)
-    return pm_raise_status(PMALLOC_ERR_SEALED, "destroy", name_of(self));
-  if (self->views > 0)
-    return PyErr_Format(PyExc_BufferError,
-                        "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
-                        "release them first",
-                        self->name, self->views);
-  if (self->arrays > 0)
-    return PyErr_Format(PyExc_BufferError,
-                        "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
-                        "drop them, and views of them, first",
-                        self->name, self->arrays);
-  struct pmalloc_stats stats;
-  pmalloc_pool_stats(self->pool, &stats);
-  if (stats.objects > 0 && !force)
-    return PyErr_Format(PmError,
-                        "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
-                        "counts who still uses them; if surely nobody does, pass force=True",
-                        self->name, stats.objects);
+  if (need_unused(self, force) < 0 || release_kept(self) < 0 || need_unused(self, force) < 0)
+    return NULL;
+  /* Where a frozen str was the name of an attribute that somebody asked for, the cache of such
+   * look-ups holds it, and would let go of it some day. */
+  (void)PyType_ClearCache();
   enum pmalloc_status status =
       force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)

@@ -464,7 +464,7 @@ static int maps_sealed_files(void) {
   return at != MAP_FAILED;
 }
 
-void pages_reopen_all(pages_nth nth, void *of, const struct pages_file *file) {
+static void map_back(pages_nth nth, void *of, const struct pages_file *file) {
   const struct pages *p;
   int kept = errno;
   for (size_t i = 0; (p = nth(of, i)) != NULL; i++)
@@ -473,7 +473,9 @@ void pages_reopen_all(pages_nth nth, void *of, const struct pages_file *file) {
   errno = kept;
 }
 
-enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file) {
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+                                    enum pmalloc_status (*rest)(void *)) {
+  enum pmalloc_status status = PMALLOC_OK;
   const struct pages *p;
   if (pages_file_check(file) != 0)
     return pages_from_errno();
@@ -485,21 +487,23 @@ enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *
   file->makeshift = reader < 0;
   if (file->makeshift && !maps_sealed_files())
     return PMALLOC_ERR_UNSUPPORTED;
+  file->reader = file->makeshift ? 0 : reader;
   int flags = file->makeshift ? MAP_PRIVATE : MAP_SHARED;
-  for (size_t i = 0; (p = nth(of, i)) != NULL; i++) {
-    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) == 0)
-      continue;
-    int reason = errno;
-    pages_reopen_all(nth, of, file);
-    if (reader >= 0)
-      close(reader);
-    errno = reason;
-    return pages_from_errno();
+  for (size_t i = 0; status == PMALLOC_OK && (p = nth(of, i)) != NULL; i++) {
+    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) != 0)
+      status = pages_from_errno();
   }
-  if (file->reader && pages_is_file(file, file->reader))
-    close(file->reader); /* of an earlier try */
-  file->reader = reader < 0 ? 0 : reader;
-  return PMALLOC_OK;
+  if (status == PMALLOC_OK)
+    status = rest(of);
+  if (status == PMALLOC_OK)
+    return status;
+  map_back(nth, of, file);
+  int reason = errno;
+  if (!file->makeshift)
+    close(reader);
+  file->reader = file->makeshift = 0;
+  errno = reason;
+  return status;
 }
 
 enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file) {

@@ -13,6 +13,7 @@ import collections
 import functools
 import io
 import re
+import reprlib
 import sys
 import types
 from collections.abc import Callable, Iterator
@@ -195,7 +196,7 @@ def _resolve(cls: type) -> Verdict:
         return known
     if _structs.is_struct(cls):
         return "struct", _omits(cls)
-    if cls.__module__ == "numpy":
+    if any(base.__module__ == "numpy" for base in cls.__mro__):
         return _resolve_numpy(cls)
     for base, advice in _SUBCLASS_ADVICE.items():
         if issubclass(cls, base):
@@ -211,11 +212,20 @@ def _omits(cls: type) -> frozenset[str] | None:
 
 
 def _resolve_numpy(cls: type) -> Verdict:
-    if cls.__qualname__ == "ndarray":
-        return "refuse", "arrays are not data that freezes yet; freeze x.tolist()"
+    if cls.__module__ == "numpy" and cls.__qualname__ in {"ndarray", "memmap"}:
+        return "adopt", _adopt_array
+    if any(_module_class(base, "numpy", "ndarray") for base in cls.__mro__):
+        return "refuse", "it is a subclass of numpy.ndarray; freeze numpy.asarray(x)"
     if hasattr(cls, "item"):
         return "refuse", "it is a NumPy scalar; freeze x.item()"
-    return "instance", None
+    return "instance", _omits(cls)
+
+
+def _adopt_array(array: Any, pool: Any) -> object:
+    """The same array with its data in the pool. Its header stays in ordinary memory."""
+    if array.dtype.hasobject:
+        raise UnfreezableError("its items are Python objects; freeze x.tolist()")
+    return array if pool is None else pool.copy_array(array)
 
 
 # ---- twins ------------------------------------------------------------------------------------
@@ -258,10 +268,31 @@ _MUTATORS: dict[type, tuple[str, ...]] = {
 }
 
 
+def _class_methods(cls: type) -> dict[str, object]:
+    """The class methods, bound to the original.
+
+    So even object.__new__(cls) in one makes an ordinary instance.
+    """
+    found: dict[str, object] = {}
+    for base in reversed(cls.__mro__):
+        for name, value in vars(base).items():
+            if isinstance(value, classmethod) and not name.startswith("__"):
+                found[name] = cast("Any", value).__get__(None, cls)
+            else:
+                found.pop(name, None)
+    return found
+
+
+@reprlib.recursive_repr("namespace(...)")
+def _namespace_repr(self: object) -> str:
+    """It calls itself otherwise than its type, but not where that is a subclass."""
+    return f"namespace({', '.join(f'{k}={v!r}' for k, v in vars(self).items())})"
+
+
 def _make_twin(cls: type) -> type:
     """A subclass of cls without storage of its own, for frozen instances."""
     if _structs.is_struct(cls):
-        return _structs.make_twin(cls)
+        return _structs.make_twin(cls, _class_methods(cls))
     namespace: dict[str, object] = {
         "__slots__": (),
         "__module__": cls.__module__,
@@ -274,6 +305,9 @@ def _make_twin(cls: type) -> type:
     for base, names in _MUTATORS.items():
         if issubclass(cls, base):
             namespace |= {name: _refusing(name, base) for name in names}
+    namespace |= _class_methods(cls)
+    if cls is types.SimpleNamespace:
+        namespace["__repr__"] = _namespace_repr
     for base in reversed(cls.__mro__):
         for name, value in vars(base).items():
             if isinstance(value, functools.cached_property):
@@ -281,7 +315,7 @@ def _make_twin(cls: type) -> type:
             elif isinstance(namespace.get(name), _Recomputed):
                 del namespace[name]
     # Some serialisers look for these in the class's own __dict__.
-    for name in ("__dataclass_fields__", "__dataclass_params__"):
+    for name in ("__dataclass_fields__", "__dataclass_params__", "__attrs_attrs__"):
         if hasattr(cls, name):
             namespace[name] = getattr(cls, name)
     if omits := _omits(cls):

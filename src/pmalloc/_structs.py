@@ -25,6 +25,15 @@ def is_struct(cls: type) -> bool:
     return msgspec is not None and issubclass(cls, msgspec.Struct)
 
 
+_COMPARISONS = ("__eq__", "__ne__")
+_ORDERINGS = ("__lt__", "__le__", "__gt__", "__ge__")
+
+
+def _is_msgspecs(cls: type, name: str) -> bool:
+    """Whether a method is the one that all Structs inherit, not the class's own."""
+    return getattr(cls, name) is getattr(_msgspec().Struct, name)
+
+
 # ---- what other twins inherit ------------------------------------------------------------------
 
 
@@ -96,11 +105,11 @@ def _comparison(cls: type, twin: type, operate: Callable[[Any, Any], object]) ->
 # ---- the twin ------------------------------------------------------------------------------------
 
 
-def make_twin(cls: type) -> type:
-    """A Struct like cls whose instances refuse to be changed."""
+def make_twin(cls: type, namespace: dict[str, object]) -> type:
+    """A Struct like cls whose instances refuse to be changed; `namespace` is put into it."""
     config = cast("Any", cls).__struct_config__
     # These two cannot be set on a class that exists.
-    namespace: dict[str, object] = {"__class__": _class(cls)}
+    namespace = namespace | {"__class__": _class(cls)}
     if config.dict:
         namespace["__dict__"] = property(_core.instance_dict_of)
     twin = cast(
@@ -130,15 +139,16 @@ def make_twin(cls: type) -> type:
         "__reduce__": _reduce,
         "__reduce_ex__": _reduce_ex,
     }
-    if config.eq:
-        said["__eq__"] = _comparison(cls, twin, operator.eq)
-        said["__ne__"] = _comparison(cls, twin, operator.ne)
+    compared = [name for name in _COMPARISONS if config.eq] + [
+        name for name in _ORDERINGS if config.order
+    ]
+    for name in compared:
+        if _is_msgspecs(cls, name):
+            said[name] = _comparison(cls, twin, getattr(operator, name.strip("_")))
+    if config.eq:  # else object's, by address
         said["__hash__"] = cls.__hash__
-    if config.cache_hash:  # into the instance: so it is a copy that is asked
-        said["__hash__"] = _hash_of_a_copy
-    if config.order:
-        for name in ("lt", "le", "gt", "ge"):
-            said[f"__{name}__"] = _comparison(cls, twin, getattr(operator, name))
+        if _is_msgspecs(cls, "__hash__"):  # the type counts; and it may be cached in the instance
+            said["__hash__"] = _hash_of_a_copy
     for name, value in said.items():
         type.__setattr__(twin, name, value)
     return twin

@@ -451,6 +451,8 @@ static void test_nothing_is_left(void) {
   long before = -1, memory = 0;
   for (int round = 0; round < 400; round++) {
     struct scene s = set_up(PMALLOC_MEMFD, 0);
+    pages_inject(PAGES_CALL_ADD_SEALS, 0, EBUSY, 0);
+    CHECK(pmalloc_pool_protect_as(s.pool, PMALLOC_IMMUTABLE) == PMALLOC_ERR_BUSY);
     if (round % 2)
       OK(pmalloc_pool_protect(s.pool));
     OK(pmalloc_pool_destroy(s.pool));

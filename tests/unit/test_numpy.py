@@ -495,3 +495,62 @@ def test_read(name: str, read: Callable[..., Any]):
 
 def test_there_are_enough_reads():
     assert len(READS) >= 30
+
+
+# ---- in frozen objects -----------------------------------------------------------------------
+
+
+def test_arrays_freeze_with_what_holds_them():
+    source = {
+        "a": np.arange(70_000, dtype=np.int32).reshape(7, 10_000),
+        "f": np.asfortranarray(np.eye(3)),
+        "s": np.array([(1, 2.5)], dtype=[("id", "i4"), ("x", "f8")]),
+    }
+    source["again"] = source["a"]
+    frozen = pmalloc.freeze(source, name="arrays in objects")
+    for name, array in source.items():
+        assert type(frozen[name]) is np.ndarray
+        assert np.array_equal(frozen[name], array)
+        assert frozen[name].dtype == array.dtype
+        assert frozen[name].flags.f_contiguous == array.flags.f_contiguous
+        with pytest.raises(ValueError, match="read-only"):
+            frozen[name][0] = array[0]
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            frozen[name].flags.writeable = True
+        assert pmalloc.check_object_size(frozen[name].ctypes.data, array.nbytes) == "good"
+    assert frozen["again"] is frozen["a"]
+    thawed = pmalloc.thaw(frozen)
+    thawed["a"][0, 0] = 5
+    assert thawed["again"] is thawed["a"]
+    assert frozen["a"][0, 0] == 0
+    assert np.array_equal(pickle.loads(pickle.dumps(frozen))["s"], source["s"])
+
+
+def test_arrays_that_do_not_freeze():
+    for culprit, advice in (
+        (np.array([object()]), "its items are Python objects; freeze x.tolist()"),
+        (np.float32(1), "it is a NumPy scalar; freeze x.item()"),
+        (np.ma.array([1]), "it is a subclass of numpy.ndarray; freeze numpy.asarray(x)"),
+    ):
+        before = pmalloc.pools()
+        with pytest.raises(pmalloc.UnfreezableError) as caught:
+            pmalloc.freeze({"a": [np.arange(5), culprit]})
+        assert caught.value.path == "['a'][1]"
+        assert str(caught.value).endswith(f" at ['a'][1]: {advice}")
+        del caught
+        assert pmalloc.pools() == before
+
+
+def test_a_pool_of_frozen_arrays_can_be_destroyed():
+    frozen = pmalloc.freeze({"a": np.arange(1000)}, name="gone arrays")
+    pool = pmalloc.pool_of(frozen)
+    assert pool is not None
+    kept = frozen["a"]
+    with pytest.raises(pmalloc.PmallocError, match="frozen objects live in it"):
+        pool.destroy()
+    with pytest.raises(BufferError, match=r"1 array\(s\)"):
+        pool.destroy(force=True)
+    assert kept[999] == 999
+    del kept, frozen
+    pool.destroy(force=True)
+    assert pool.state == "destroyed"

@@ -1,6 +1,7 @@
 """Serialising, copying, and code made of frozen data."""
 # Every way to spell a reading is wanted here, the old ones too.
-# ruff: noqa: PYI024
+# ruff: noqa: F821, PYI024
+# Every way to spell a reading is wanted here, the old ones too.
 
 import ast
 import collections
@@ -158,7 +159,7 @@ def compile_frozen_names(d):
 
 
 def hot():
-    return limit + factor + limit  # noqa: F821
+    return limit + factor + limit
 
 
 @read

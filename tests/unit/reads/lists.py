@@ -1,6 +1,7 @@
 """Reading lists."""
 # Every way to spell a reading is wanted here, the old ones too.
 # ruff: noqa: FURB192, RUF005
+# Every way to spell a reading is wanted here, the old ones too.
 
 import collections
 import math

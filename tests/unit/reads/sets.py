@@ -1,6 +1,7 @@
 """Reading tuples and sets."""
 # Every way to spell a reading is wanted here, the old ones too.
 # ruff: noqa: UP031
+# Every way to spell a reading is wanted here, the old ones too.
 
 import itertools
 import weakref

@@ -1,6 +1,7 @@
 """Reading str."""
 # Every way to spell a reading is wanted here, the old ones too.
 # ruff: noqa: C416, UP031
+# Every way to spell a reading is wanted here, the old ones too.
 
 import codecs
 import ctypes
