@@ -54,9 +54,9 @@ static int setattr_ordinary(PyObject *self, PyObject *name, PyObject *value) {
     return -1;
   if (((PyTypeObject *)class)->tp_setattro == PyObject_GenericSetAttr)
     return PyObject_GenericSetAttr(self, name, value);
-  PyObject *done =
-      value == NULL ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
-                    : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
+  PyObject *done = value == NULL
+                       ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
+                       : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
   Py_XDECREF(done);
   return done == NULL ? -1 : 0;
 }
@@ -181,7 +181,8 @@ static PyGetSetDef getset[] = {
 
 PyTypeObject PmFrozenInstance_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pmalloc.FrozenInstance",
-    .tp_doc = PyDoc_STR("What all frozen instances of Python classes are, besides their own class."),
+    .tp_doc =
+        PyDoc_STR("What all frozen instances of Python classes are, besides their own class."),
     .tp_basicsize = sizeof(PyObject),
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE | Py_TPFLAGS_DISALLOW_INSTANTIATION,
     .tp_setattro = setattro,

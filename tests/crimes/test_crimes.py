@@ -2,10 +2,11 @@
 
 A crime is one tiny program. Its docstring says what is to happen:
 
+    Needs:    a package; where it is not installed the crime is skipped
     Exit:     a signal's name or an exit status
     Stdout:   lines, indented; none when the section is absent
     Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs
-    Raises:   instead of Stderr, the last line of a traceback
+    Raises:   instead of Stderr, the last line of a traceback; either for one Python, too
 
 Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
 processes and threads PID and TID, line numbers of the standard library N. ``{here}`` is the line
@@ -33,12 +34,13 @@ import pytest
 
 HERE = Path(__file__).parent
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
-SECTION = re.compile(r"(Exit|Stdout|Stderr|Raises)(?: (3\.\d+))?:(?: +(.+))?$")
+SECTION = re.compile(r"(Needs|Exit|Stdout|Stderr|Raises)(?: (3\.\d+))?:(?: +(.+))?$")
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 @dataclass
 class Expected:
+    needs: str = ""
     exit: str = ""
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
@@ -80,7 +82,8 @@ def expectation(path: Path) -> Expected:
 
     [exit_status] = section("Exit")
     [raises] = section("Raises") or [""]
-    return Expected(exit_status, section("Stdout"), section("Stderr"), raises)
+    [needs] = section("Needs") or [""]
+    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises)
 
 
 def exit_name(status: int) -> str:
@@ -155,6 +158,8 @@ def libraries(tmp_path_factory):
 @pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
 def test_crime(path: Path, libraries: Path, tmp_path: Path):
     expected = expectation(path)
+    if expected.needs:
+        pytest.importorskip(expected.needs)
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
     }
@@ -182,7 +187,7 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
 
 
 def test_there_are_crimes():
-    assert len(CRIMES) >= 32
+    assert len(CRIMES) >= 45
 
 
 def test_every_c_file_has_its_crime():
