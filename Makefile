@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo test py-test c-test bench lint format types matrix-headers clean
+.PHONY: help build demo test py-test c-test matrix soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -33,6 +33,12 @@ py-test: ## the Python tests; ARGS="-k name" chooses
 
 c-test: ## the tests of libpmalloc, plain and under sanitizers
 	@tools/c-test.sh
+
+matrix: ## the Python tests on 3.12, 3.13 (oldest, newest), 3.14, its debug build, 3.15 (root, Debian)
+	@tools/matrix.sh
+
+soak: ## the state machines, 20,000 steps each, under sanitizers and on a debug build; SEED=n repeats
+	@tools/soak.sh $(SEED)
 
 bench: ## the benchmark table
 	@python=$$(tools/setup.sh dev demo); "$$python" benchmarks/run.py $(ARGS)
@@ -58,8 +64,9 @@ types: ## mypy --strict and pyright
 	"$$python" -m mypy --strict; \
 	"$$python" -m pyright --pythonpath "$$python"
 
-matrix-headers: ## build and try the extension with Python 3.14 and 3.15 (root, Debian)
-	@tools/headers-matrix.sh
+docs: ## the documentation as HTML, in build/docs; a warning is an error
+	@python=$$(tools/setup.sh docs); "$$python" -m sphinx -W --keep-going -q -c docs . build/docs && \
+	echo "The documentation is in build/docs/docs/index.html."
 
 clean: ## remove environments, builds and caches
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -21,6 +21,7 @@ BEGIN = "<!-- last run: begin -->"
 END = "<!-- last run: end -->"
 
 try:
+    import bench_alloc
     import bench_freeze
     import bench_memory
     import bench_protect
@@ -37,6 +38,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "reads": bench_reads.run,
     "memory": bench_memory.run,
     "protect": bench_protect.run,
+    "alloc": bench_alloc.run,
 }
 
 

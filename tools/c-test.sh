@@ -4,6 +4,8 @@
 #
 #   tools/c-test.sh             all of them
 #   tools/c-test.sh pool fault  tests/c/test_pool.c and tests/c/test_fault.c
+#   tools/c-test.sh --soak SEED STEPS
+#                               tests/c/test_*_model.c, under sanitizers, so long, from that seed
 #
 # With each compiler there is (or $CC), plain, under AddressSanitizer and
 # UndefinedBehaviorSanitizer, and test_*threads.c under ThreadSanitizer too. What this
@@ -11,8 +13,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-tests=()
-if [ $# -gt 0 ]; then
+tests=() soak=()
+if [ "${1:-}" = --soak ]; then
+  soak=("${2:?a seed}" "${3:?how many steps}")
+  tests=(tests/c/test_*_model.c)
+elif [ $# -gt 0 ]; then
   for name in "$@"; do tests+=("tests/c/test_$name.c"); done
 else
   tests=(tests/c/test_*.c)
@@ -69,8 +74,9 @@ suite() {
   for source in "${sources[@]}"; do
     binary=$folder/$(basename "$source" .c)
     if "$@" "${flags[@]}" "$source" "${objects[@]}" -o "$binary" >"$binary.log" 2>&1 &&
-      timeout 300 "$binary" >>"$binary.log" 2>&1 </dev/null; then
+      timeout 300 "$binary" ${soak[@]+"${soak[@]}"} >>"$binary.log" 2>&1 </dev/null; then
       passed=$((passed + 1))
+      [ ${#soak[@]} = 0 ] || echo "c-test: $(basename "$source") $1 $kind: ${soak[1]} steps from seed ${soak[0]}"
     else
       failed=$((failed + 1))
       echo "c-test: $(basename "$source") FAILED ($1 $kind):" >&2
@@ -103,7 +109,7 @@ for cc in "${compilers[@]}"; do
   read -r -a command <<<"$cc" # CC may carry arguments
   address=(-O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined)
   thread=(-O1 -fsanitize=thread)
-  suite plain "${tests[@]}" -- "${command[@]}" -O2
+  [ ${#soak[@]} -gt 0 ] || suite plain "${tests[@]}" -- "${command[@]}" -O2
   suite address-undefined "${tests[@]}" -- "${command[@]}" "${address[@]}" \
     $(told ADDRESS "${command[@]}" "${address[@]}")
   suite thread ${threads[@]+"${threads[@]}"} -- "${command[@]}" "${thread[@]}" \

@@ -3,8 +3,9 @@
 #
 #   tools/setup.sh EXTRA...        e.g. `tools/setup.sh demo`, `tools/setup.sh dev`
 #
-# The environment is .venv/VERSION, one a Python. Dependencies are installed once,
-# pmalloc again whenever its sources changed. Steps are told on stderr.
+# The environment is .venv/VERSION, one a Python; inside another system, as tools/sid.sh
+# is, .venv/$PMALLOC_SYSTEM-VERSION. Dependencies are installed once, pmalloc again whenever
+# its sources changed. Steps are told on stderr.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -14,6 +15,7 @@ say() { echo "pmalloc: $*" >&2; }
 
 base=$(tools/find-python.sh)
 tag=$("$base" -c 'import sys; print("%d.%d%s" % (*sys.version_info[:2], sys.abiflags))')
+tag=${PMALLOC_SYSTEM:+$PMALLOC_SYSTEM-}$tag
 venv=.venv/$tag
 python=$PWD/$venv/bin/python
 mkdir -p .venv
@@ -64,9 +66,17 @@ requirements() {
 import sys, tomllib
 with open("pyproject.toml", "rb") as f:
     project = tomllib.load(f)
+extras = project["project"]["optional-dependencies"]
+def needs(extra):  # "pmalloc[test]" among them are those of that extra
+    for one in extras[extra]:
+        if one.startswith("pmalloc["):
+            for other in one[len("pmalloc["):-1].split(","):
+                yield from needs(other)
+        else:
+            yield one
 wanted = list(project["build-system"]["requires"])
 for extra in sys.argv[1:]:
-    wanted += project["project"]["optional-dependencies"][extra]
+    wanted += needs(extra)
 print("\n".join(sorted(set(wanted) | {"ninja"})))
 PY
 }
@@ -83,9 +93,9 @@ fi
 # Everything that ends up in the package, and how it is built.
 fingerprint() {
   {
-    find src $([ ! -d include ] || echo include) meson.build pyproject.toml README.md LICENSE -type f \
+    find src $([ ! -d include ] || echo include) meson.build meson.options pyproject.toml README.md LICENSE -type f \
       ! -path '*/__pycache__/*' 2>/dev/null | LC_ALL=C sort | xargs -d '\n' sha256sum
-    echo "${CC:-} ${CFLAGS:-} ${LDFLAGS:-}"
+    echo "${CC:-} ${CFLAGS:-} ${LDFLAGS:-} ${PMALLOC_WERROR:-}"
   } | sha256sum
 }
 
@@ -98,7 +108,7 @@ if [ "$(cat "$venv/.installed" 2>/dev/null)" != "$now" ]; then
   say "building pmalloc for Python $tag"
   rm -f "$venv/.installed"
   PATH=$PWD/$venv/bin:$PATH pip --no-build-isolation --no-deps --force-reinstall \
-    -Cbuild-dir="$PWD/build/python-$tag" .
+    -Cbuild-dir="$PWD/build/python-$tag" ${PMALLOC_WERROR:+-Csetup-args=-Dwerror=true} .
   echo "$now" >"$venv/.installed"
 fi
 

@@ -6,8 +6,9 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "../libpmalloc/share.h"
 #include "errors.h"
-#include "pool_type.h"
+#include "object_size.h"
 
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size) {
   pm_allocation *self = PyObject_New(pm_allocation, &PmAllocation_Type);
@@ -39,6 +40,10 @@ static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
   if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
     PyErr_Format(PyExc_BufferError, "no writable view of this allocation: pool '%U' is protected",
                  self->pool->name);
+    view->obj = NULL;
+    return -1;
+  }
+  if (pm_export_allowed(self->pool, self->address, self->size) < 0) {
     view->obj = NULL;
     return -1;
   }
@@ -78,6 +83,14 @@ static PyObject *get_pool(PyObject *op, void *unused) {
   (void)unused;
   return Py_NewRef(((pm_allocation *)op)->pool);
 }
+static PyObject *get_shared_index(PyObject *op, void *unused) {
+  (void)unused;
+  const pm_allocation *self = (pm_allocation *)op;
+  size_t index;
+  if (pmalloc_pool_shared_index(self->pool->pool, self->address, &index) != PMALLOC_OK)
+    Py_RETURN_NONE;
+  return PyLong_FromSize_t(index);
+}
 static PyObject *get_freed(PyObject *op, void *unused) {
   (void)unused;
   return PyBool_FromLong(((pm_allocation *)op)->freed);
@@ -87,6 +100,8 @@ static PyGetSetDef getset[] = {
     {"address", get_address, NULL, "Address of the first byte (int).", NULL},
     {"size", get_size, NULL, "Size in bytes (int), as asked for.", NULL},
     {"pool", get_pool, NULL, "The Pool it belongs to.", NULL},
+    {"shared_index", get_shared_index, NULL,
+     "Its number in open_shared()'s eyes (int); None unless its pool is immutable.", NULL},
     {"freed", get_freed, NULL, "Whether it was freed (bool).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -154,8 +154,10 @@ int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t *
   if (room == 0)
     return type->tp_basicsize == solid->tp_basicsize ? 0 : -1;
   Py_ssize_t *found = PyMem_RawMalloc(room * sizeof *found);
-  if (found == NULL)
+  if (found == NULL) {
+    PyErr_NoMemory();
     return -1;
+  }
   for (PyTypeObject *at = type; at != solid; at = at->tp_base) {
     if (!(known || pm_is_python_class(at)) || at->tp_members == NULL)
       continue;
@@ -182,6 +184,17 @@ int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t *
   return 0;
 }
 
+const char *pm_slot_name(PyTypeObject *type, Py_ssize_t offset) {
+  for (PyTypeObject *at = type; at != NULL; at = at->tp_base) {
+    if (!PyType_HasFeature(at, Py_TPFLAGS_HEAPTYPE) || at->tp_members == NULL)
+      continue;
+    for (const PyMemberDef *m = at->tp_members; m->name != NULL; m++)
+      if (m->offset == offset && m->type == Py_T_OBJECT_EX)
+        return m->name;
+  }
+  return "?";
+}
+
 pm_keys *pm_class_finish(PyTypeObject *frozen, PyObject *const *names, size_t n) {
   if (PyType_HasFeature(frozen, Py_TPFLAGS_MANAGED_DICT)) {
     /* In ordinary memory: the interpreter numbers the versions of a class's keys in them. */
@@ -201,4 +214,48 @@ pm_keys *pm_class_finish(PyTypeObject *frozen, PyObject *const *names, size_t n)
   frozen->tp_weaklistoffset = 0;
   PyType_Modified(frozen);
   return pm_class_keys(frozen);
+}
+
+/* ---- sizes ------------------------------------------------------------------ */
+
+static size_t table_bytes(PyObject *dict) {
+  const pm_keys *k = pm_dict_keys(dict);
+  if (pm_dict_is_split(dict))
+    return (size_t)k->nentries * (sizeof(PyObject *) + 1) + sizeof(PyObject *);
+  if (k == pm_empty_keys())
+    return 0;
+  return sizeof *k + ((size_t)1 << k->log2_index_bytes) +
+         (((size_t)2 << k->log2_size) / 3) *
+             (k->kind == PM_KEYS_GENERAL ? sizeof(pm_entry) : sizeof(pm_unicode_entry));
+}
+
+static size_t attribute_bytes(PyObject *op) {
+  PyObject *dict = pm_attributes_dict(op);
+  if (dict != NULL)
+    return pm_preheader(&PyDict_Type) + sizeof(PyDictObject) + table_bytes(dict);
+  if (!PyType_HasFeature(Py_TYPE(op), PM_INLINE_FLAG))
+    return 0;
+  return pm_attribute_bytes((size_t)pm_class_keys(Py_TYPE(op))->nentries);
+}
+
+size_t pm_ordinary_bytes(PyObject *op) {
+  PyTypeObject *type = Py_TYPE(op);
+  size_t bytes = pm_type_preheader(type) + (size_t)type->tp_basicsize;
+  if (PyUnicode_CheckExact(op))
+    bytes = pm_str_head(op) + pm_str_data(op);
+  else if (PyLong_CheckExact(op))
+    bytes = pm_long_size((PyLongObject *)op);
+  else if (PyTuple_Check(op) || PyBytes_Check(op))
+    bytes += (size_t)Py_SIZE(op) * (size_t)type->tp_itemsize;
+  else if (PyList_Check(op))
+    bytes += (size_t)((PyListObject *)op)->allocated * sizeof(PyObject *);
+  else if (PyDict_Check(op))
+    bytes += table_bytes(op);
+  else if (PyAnySet_Check(op))
+    bytes += pm_set_table_bytes(op);
+  else if (PyByteArray_Check(op))
+    bytes += (size_t)((PyByteArrayObject *)op)->ob_alloc;
+  if (type->tp_dictoffset != 0)
+    bytes += attribute_bytes(op);
+  return (bytes + 15) & ~(size_t)15; /* as the allocator rounds */
 }

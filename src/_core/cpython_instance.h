@@ -85,10 +85,12 @@ int pm_is_python_class(PyTypeObject *type);
 /* The built-in type that an instance's layout begins with; NULL: some C type that is not known. */
 PyTypeObject *pm_solid_base(PyTypeObject *type);
 /* Offsets of the slots that Python classes added to the layout of the solid base, in an array from
- * PyMem_RawMalloc; *n of them. `known`: the classes need not be Python's. -1: there is something else
- * in between; the array is then NULL. */
+ * PyMem_RawMalloc; *n of them. `known`: the classes need not be Python's. -1: there is something
+ * else in between; the array is then NULL. */
 int pm_slots_of(PyTypeObject *type, PyTypeObject *solid, int known, Py_ssize_t **offsets,
                 size_t *n);
+/* What the slot at an offset is called; "?" where there is none. */
+const char *pm_slot_name(PyTypeObject *type, Py_ssize_t offset);
 /* Gives a frozen class, new and without instances, exactly these attributes, and takes away weak
  * references; the tables live as long as the process. NULL with MemoryError. */
 pm_keys *pm_class_finish(PyTypeObject *frozen, PyObject *const *names, size_t n);
@@ -97,10 +99,9 @@ static inline pm_keys *pm_class_keys(PyTypeObject *type) {
   return (pm_keys *)((PyHeapTypeObject *)type)->ht_cached_keys;
 }
 
-/* types.SimpleNamespace */
-typedef struct {
-  PyObject_HEAD PyObject *dict;
-} pm_namespace;
+/* About the bytes of memory an ordinary object takes, header to tables, without what it points to:
+ * what a process copies of its parent's memory when it reads the object. */
+size_t pm_ordinary_bytes(PyObject *op);
 
 /* types.MappingProxyType */
 typedef struct {

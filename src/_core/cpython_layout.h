@@ -131,7 +131,13 @@ typedef struct {
 /* ---- Decimal ----------------------------------------------------------- */
 
 /* decimal.Decimal of the C accelerator: a libmpdec number behind the cached hash. */
-enum { PM_DECIMAL_SMALL = 4, PM_DECIMAL_STATIC = 0x40, PM_DECIMAL_DATA_FLAGS = 0xf0 };
+enum {
+  PM_DECIMAL_SMALL = 4,
+  PM_DECIMAL_SNAN = 0x08,
+  PM_DECIMAL_INSIDE = 0x30, /* the number is static, and so is its data ... */
+  PM_DECIMAL_CONST = 0x90,  /* ... or is constant: nobody frees or grows it */
+  PM_DECIMAL_DATA_FLAGS = 0xf0
+};
 typedef struct {
   PyObject_HEAD Py_hash_t hash;
   uint8_t flags; /* sign and kind below, who owns `data` above */
@@ -254,7 +260,8 @@ void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *ke
 pm_keys *pm_empty_keys(void);
 
 #if PY_VERSION_HEX >= 0x030F0000
-#define PM_HAS_FROZENDICT 1 /* builtins.frozendict: a dict that caches its hash, and no dict subclass */
+#define PM_HAS_FROZENDICT                                                                          \
+  1 /* builtins.frozendict: a dict that caches its hash, and no dict subclass */
 typedef struct {
   PyDictObject dict;
   Py_hash_t hash;

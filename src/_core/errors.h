@@ -7,7 +7,7 @@
 
 #include "cpython_layout.h"
 
-#include "../libpmalloc/status.h"
+#include "../libpmalloc/pool.h"
 
 extern PyObject *PmError;          /* PmallocError */
 extern PyObject *PmProtectedError; /* and below it: */
@@ -21,6 +21,9 @@ int pm_errors_init(PyObject *module);
 
 /* Raises the exception that fits `status`: "cannot VERB pool 'NAME': ...". Returns NULL. */
 void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *pool_name);
+
+/* The same for PMALLOC_ERR_CORRUPT: says what was found, and where; NULL. */
+void *pm_raise_corrupt(pmalloc_pool *pool, const char *verb);
 
 /* Raises UnfreezableError for the object at this path (a str, "" for the root). */
 void pm_raise_unfreezable(PyObject *culprit, PyObject *path, const char *advice);

@@ -6,13 +6,14 @@
 
 #include "errors.h"
 
-static void plan_free(pm_plan *p) {
+void pm_plan_free(pm_plan *p) {
   pm_scratch_free(p->nodes, p->room_nodes * sizeof *p->nodes);
   pm_scratch_free(p->edges, p->room_edges * sizeof *p->edges);
   pm_scratch_free(p->externals, p->room_externals * sizeof *p->externals);
   pm_scratch_free(p->dicts, p->room_dicts * sizeof *p->dicts);
   pm_scratch_free(p->insts, p->room_insts * sizeof *p->insts);
   pm_scratch_free(p->shapes, p->room_shapes * sizeof *p->shapes);
+  pm_scratch_free(p->findings, p->room_findings * sizeof *p->findings);
   pm_map_free(&p->seen);
   if (p->equal != NULL)
     pm_scratch_free(p->equal, (p->equal_mask + 1) * sizeof *p->equal);
@@ -21,7 +22,7 @@ static void plan_free(pm_plan *p) {
 }
 
 /* Keys of dicts with a table of their own need a place in the region. */
-static void want_keys(pm_plan *p) {
+void pm_want_keys(pm_plan *p) {
   for (size_t i = 0; i < p->n_dicts; i++) {
     const pm_dict *d = &p->dicts[i];
     if (d->shape != PM_NO_SHAPE)
@@ -37,7 +38,7 @@ static void want_keys(pm_plan *p) {
 
 /* Pass 2: offsets. dict.copy() of a plain copy of ours reads a key table as if it were
  * full, so the region reaches at least as far as the furthest such read. */
-static void place(pm_plan *p) {
+void pm_place(pm_plan *p) {
   size_t at = 0, reach = 0, dict = 0, inst = 0;
   for (size_t i = 0; i < p->n_nodes; i++) {
     pm_node *node = &p->nodes[i];
@@ -119,9 +120,11 @@ static void give_up(pm_plan *p, pmalloc_pool *pool, struct pmalloc_region *regio
 #define ROUNDS_MAX 1000
 
 /* Discovery, again and again until nothing is left to be resolved. */
-static int discover(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *root) {
+int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *root, int preview) {
   for (session->rounds = 0;; session->rounds++) {
-    *p = (pm_plan){.session = session, .keep = PyList_New(0), .weakrefs = PyList_New(0)};
+    *p = (pm_plan){.session = session, .preview = preview};
+    p->keep = PyList_New(0);
+    p->weakrefs = PyList_New(0);
     if (p->keep == NULL || p->weakrefs == NULL || pm_discover(p, obj, root) < 0)
       return -1;
     if (!p->again)
@@ -133,15 +136,19 @@ static int discover(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *ro
                    Py_TYPE(obj)->tp_name, ROUNDS_MAX);
       return -1;
     }
-    plan_free(p);
+    pm_plan_free(p);
     *p = (pm_plan){0};
-    if (pm_resolve(session) < 0)
+    if (pm_resolve(session) < 0) {
+      if (session->culprit != NULL)
+        pm_blame(session, obj);
       return -1;
+    }
   }
 }
 
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals) {
-  pm_session session = {.externals = externals};
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
+                    PyObject *externals) {
+  pm_session session = {.pool = face == NULL ? Py_None : face, .externals = externals};
   pm_plan p = {0};
   PyObject *result = NULL;
   uint32_t root;
@@ -149,12 +156,12 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject 
   int have_region = 0;
   if (immortal_weakrefs == NULL && (immortal_weakrefs = PyList_New(0)) == NULL)
     return NULL;
-  if (discover(&p, &session, obj, &root) < 0 || pm_find_shapes(&p) < 0)
+  if (pm_discover_all(&p, &session, obj, &root, 0) < 0 || pm_find_shapes(&p) < 0)
     goto done;
-  want_keys(&p);
+  pm_want_keys(&p);
   if (pm_make_shared_keys(&p) < 0)
     goto done;
-  place(&p);
+  pm_place(&p);
   if (p.bytes > 0) {
     enum pmalloc_status status = pmalloc_pool_region(pool, p.bytes, &region);
     if (status != PMALLOC_OK) {
@@ -175,7 +182,7 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject 
 done:
   if (have_region)
     give_up(&p, pool, &region, keep);
-  plan_free(&p);
+  pm_plan_free(&p);
   pm_session_free(&session);
   return result;
 }

@@ -81,6 +81,7 @@ typedef struct {
 
 /* What outlives one try of discovery; see freeze_classes.h. */
 typedef struct {
+  PyObject *pool;      /* the Python object, None in a preview; borrowed */
   PyObject *externals; /* tuple of types whose instances stay outside; borrowed */
   PyObject *types;     /* list: types to be resolved */
   pm_class **classes;  /* that want another twin */
@@ -89,7 +90,20 @@ typedef struct {
   pm_map replacement; /* object -> index of what stands for it */
   int rounds;
   int ran_python;
+  PyObject *culprit; /* for which no stand-in could be had; borrowed */
 } pm_session;
+
+/* A position of pm_discover_child(): the i-th attribute of an instance, in the order they were set.
+ * Those after it are in the order of edges. */
+#define PM_ATTRIBUTE ((size_t)1 << 30)
+
+/* Where a preview met something that would stay outside, or be refused. */
+typedef struct {
+  PyObject *op;    /* borrowed */
+  uint32_t parent; /* UINT32_MAX: it is the root */
+  int refused;
+  size_t position;
+} pm_finding;
 
 /* A sequence of keys that several dicts have in common. */
 typedef struct {
@@ -125,12 +139,18 @@ typedef struct {
   uint64_t *equal; /* (hash, node) of scalars, for deduplication */
   size_t equal_mask, equal_used;
   pm_luck luck[PM_LUCK_SLOTS];
-  size_t bytes;       /* of the region */
-  size_t objects;     /* that the region will hold */
-  char *base;         /* of the region, while emitting */
-  int hashed; /* everything was written, and code of the user's may have seen it */
-  int rehash; /* a key may hash otherwise than its source: see freeze_hashes.c */
+  size_t bytes;   /* of the region */
+  size_t objects; /* that the region will hold */
+  char *base;     /* of the region, while emitting */
+  int hashed;     /* everything was written, and code of the user's may have seen it */
+  int rehash;     /* a key may hash otherwise than its source: see freeze_hashes.c */
   const struct pmalloc_region *region;
+  PyObject *wanted; /* preview: the one object that is looked for, or NULL */
+  int preview;      /* nothing is raised, findings are kept instead */
+  pm_finding *findings;
+  size_t n_findings, room_findings;
+  size_t ordinary_bytes; /* of duplicates that were left out */
+
   PyObject *keep;     /* list: ordinary objects the frozen ones rely on */
   PyObject *weakrefs; /* list: see freeze_containers.c */
 } pm_plan;
@@ -146,6 +166,8 @@ int pm_push_edge(pm_plan *p, uint32_t edge);
 
 /* freeze_resolve.c: answers for what discovery took note of; -1 with an exception */
 int pm_resolve(pm_session *s);
+/* The exception that is set came from the replacement of session->culprit: says where that is. */
+void pm_blame(pm_session *s, PyObject *root);
 void pm_session_free(pm_session *s);
 
 /* freeze_instances.c */
@@ -165,6 +187,7 @@ size_t pm_value_size(PyObject *src, int kind);
 int pm_emit_decimal(PyObject *src, PyObject *to);
 void pm_emit_time(PyObject *src, PyObject *zone, PyObject *to);
 PyObject **pm_time_zone(PyObject *op); /* NULL where there is none */
+int pm_is_signalling(PyObject *decimal);
 PyObject *pm_copy_value(PyObject *src, int kind);
 int pm_time_init(void);
 
@@ -174,9 +197,29 @@ void pm_equal_prefetch(const pm_plan *p, PyObject *op);
 
 /* freeze_path.c: UnfreezableError with the path to the culprit */
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit);
+/* Why a refused object is refused. */
+const char *pm_advice(PyObject *culprit);
+/* How each node was met first: pm_steps() from PyMem_RawMalloc, NULL with MemoryError. */
+typedef struct {
+  uint32_t parent;
+  uint32_t position;
+} pm_step;
+pm_step *pm_steps(pm_plan *p);
+PyObject *pm_path(pm_plan *p, const pm_step *steps, uint32_t parent, size_t position);
+
+/* freeze.c, for freeze_preview.c: discovery until all is resolved; offsets and p->bytes */
+int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *root, int preview);
+void pm_want_keys(pm_plan *p);
+void pm_place(pm_plan *p);
+void pm_plan_free(pm_plan *p);
+
+/* freeze_preview.c */
+PyObject *pm_preview(PyObject *obj, PyObject *externals, Py_ssize_t limit);
 
 /* freeze_keys.c: shared key tables */
 int pm_find_shapes(pm_plan *p);
+/* Which keys will lie in a shared table's pool: their bytes; *objects of them. */
+size_t pm_plan_shared_keys(pm_plan *p, size_t *objects);
 int pm_make_shared_keys(pm_plan *p);
 size_t pm_shared_key_bytes(void);
 
@@ -219,8 +262,9 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
 /* Freezes obj into the pool. Returns the frozen object (borrowed for ever: it is
  * immortal) or NULL with an exception and the pool as it was. What must stay
  * alive with it is appended to `keep`. Instances of `externals`, a tuple of types or NULL, stay
- * outside. */
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *obj, PyObject *keep, PyObject *externals);
+ * outside. `face` is the Python object of the pool, or NULL: arrays are then refused. */
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
+                    PyObject *externals);
 
 /* thaw.c: nothing of the result lies in a pool. */
 PyObject *pm_thaw(PyObject *obj);

@@ -93,6 +93,21 @@ static int lay_out(pm_class *c, int known) {
   return 0;
 }
 
+static int omit_slots(pm_class *c) {
+  size_t kept = 0;
+  for (size_t i = 0; i < c->n_slots; i++) {
+    PyObject *name = PyUnicode_FromString(pm_slot_name(c->type, c->slots[i]));
+    int omitted = name == NULL ? -1 : c->omit == NULL ? 0 : PySet_Contains(c->omit, name);
+    Py_XDECREF(name);
+    if (omitted < 0)
+      return -1;
+    if (!omitted)
+      c->slots[kept++] = c->slots[i];
+  }
+  c->n_slots = kept;
+  return 0;
+}
+
 static int read_verdict(pm_class *c, const char *verdict, PyObject *detail) {
   static const struct {
     const char *name;
@@ -108,7 +123,9 @@ static int read_verdict(pm_class *c, const char *verdict, PyObject *detail) {
       return c->kind == PM_KIND_TIME ? pm_time_init() : 0;
     }
   }
-  if (lay_out(c, strcmp(verdict, "struct") == 0) < 0)
+  if (detail != Py_None)
+    c->omit = Py_NewRef(detail);
+  if (lay_out(c, strcmp(verdict, "struct") == 0) < 0 || omit_slots(c) < 0)
     return -1;
   if (strcmp(verdict, "exact") == 0 && c->kind == PM_KIND_INSTANCE)
     c->twin = c->type;
@@ -138,6 +155,7 @@ int pm_class_resolve(PyObject *type) {
   if (bad < 0 && c != NULL) {
     Py_XDECREF(c->type);
     Py_XDECREF(c->detail);
+    Py_XDECREF(c->omit);
     PyMem_RawFree(c->slots);
     PyMem_RawFree(c);
   }
@@ -171,17 +189,19 @@ int pm_class_make_twin(pm_class *c) {
     Py_DECREF(twin);
     return -1;
   }
-  size_t n = c->inlined ? c->n_wanted : 0;
+  size_t n = c->inlined ? c->n_wanted : 0, number = 0;
+  while (entries[number] != c)
+    number++;
   for (size_t i = 0; i < n; i++)
     PyUnicode_InternInPlace(&c->wanted[i]); /* as all names of attributes; never fails */
   pm_keys *keys = pm_class_finish(t, c->wanted, n);
-  uint32_t number;
-  if ((c->has_dict && PyType_HasFeature(t, Py_TPFLAGS_MANAGED_DICT) && keys == NULL) ||
-      !pm_map_get(&by_type, (PyObject *)c->type, &number) ||
-      pm_map_put(&by_twin, twin, number) < 0) {
+  if (c->has_dict && PyType_HasFeature(t, Py_TPFLAGS_MANAGED_DICT) && keys == NULL) {
     Py_DECREF(twin);
     return -1;
   }
+  /* From here on the interpreter cannot free the twin: the keys are not of its making. */
+  if (pm_map_put(&by_twin, twin, (uint32_t)number) < 0)
+    return -1;
   c->twin = t; /* owned for ever: frozen instances have no count of it */
   c->keys = keys;
   c->n_names = n;

@@ -31,19 +31,20 @@ enum {
   PM_CLASS_REFUSED = -1,
   PM_CLASS_EXTERNAL = -2,
   PM_CLASS_REPLACED = -3, /* by what `detail` gives for it, which is then frozen */
-  PM_CLASS_ADOPTED = -4   /* by what `detail` gives for it, which stays outside */
+  PM_CLASS_ADOPTED = -4   /* by what detail(it, pool) gives for it, which stays outside */
 };
 
 typedef struct pm_class {
-  PyTypeObject *type; /* owned for ever, as all below */
-  PyTypeObject *twin; /* type of the frozen instances: the newest twin, or `type` itself */
-  PyObject *detail;   /* REFUSED: str, the advice; REPLACED, ADOPTED: the callable */
-  int kind;           /* pm_kind, or one of the above */
+  PyTypeObject *type;  /* owned for ever, as all below */
+  PyTypeObject *twin;  /* type of the frozen instances: the newest twin, or `type` itself */
+  PyObject *detail;    /* REFUSED: str, the advice; REPLACED, ADOPTED: the callable */
+  int kind;            /* pm_kind, or one of the above */
   PyTypeObject *solid; /* INSTANCE: the built-in type its layout begins with; borrowed */
-  int base;           /* INSTANCE: pm_kind of the built-in type it extends, or -1 */
-  int has_dict;       /* INSTANCE: has a __dict__ ... */
-  int inlined;        /* ... whose values are the instance's own (see cpython_instance.h) */
-  Py_ssize_t *slots;  /* offsets */
+  int base;            /* INSTANCE: pm_kind of the built-in type it extends, or -1 */
+  int has_dict;        /* INSTANCE: has a __dict__ ... */
+  int inlined;         /* ... whose values are the instance's own (see cpython_instance.h) */
+  PyObject *omit;      /* INSTANCE: frozenset of names that are not taken along, or NULL */
+  Py_ssize_t *slots;   /* offsets */
   size_t n_slots;
   pm_keys *keys; /* of the newest twin, where inlined */
   size_t n_names;

@@ -190,6 +190,8 @@ static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key,
   }
   case PM_CLASS_REFUSED:
     return CLASS_REFUSED;
+  case PM_KIND_DECIMAL:
+    return pm_is_signalling(op) ? CLASS_REFUSED : c->kind;
   default:
     return c->kind;
   }
@@ -222,6 +224,8 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
     found = pm_equal_find(p, op, kind, luck_slot, edge);
     if (found < 0)
       return -1;
+    if (found && p->preview)
+      p->ordinary_bytes += pm_ordinary_bytes(op);
   }
   if (!found) {
     if (p->n_nodes >= PM_EDGE_EXTERNAL - 1) {
@@ -243,6 +247,16 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   return 1;
 }
 
+/* A preview goes on where freeze would stop. */
+static int find(pm_plan *p, uint32_t parent, size_t position, PyObject *op, int refused,
+                uint32_t *edge) {
+  if (pm_grow((void **)&p->findings, &p->room_findings, p->n_findings, sizeof *p->findings) < 0)
+    return -1;
+  p->findings[p->n_findings++] =
+      (pm_finding){.op = op, .parent = parent, .position = position, .refused = refused};
+  return refused && add_external(p, Py_None, edge) < 0 ? -1 : 1;
+}
+
 /* Instances may hash by their address, or by whatever their class says. */
 static int hashes_anew(const pm_plan *p, uint32_t parent, uint32_t edge, int is_key) {
   if ((edge & PM_EDGE_EXTERNAL) || pm_node_kind(&p->nodes[edge]) != PM_KIND_INSTANCE)
@@ -255,7 +269,12 @@ static int hashes_anew(const pm_plan *p, uint32_t parent, uint32_t edge, int is_
 int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
                       int is_key) {
   uint32_t edge;
+  Py_ssize_t kept = PyList_GET_SIZE(p->keep);
   int known = edge_of(p, op, luck_slot, is_key, &edge);
+  if (p->wanted == op)
+    known = find(p, parent, position, op, 1, &edge);
+  else if (p->preview && (known == 0 || (known > 0 && PyList_GET_SIZE(p->keep) > kept)))
+    known = find(p, parent, position, op, known == 0, &edge);
   if (known == 0)
     pm_refuse(p, parent, position, op);
   else if (known > 0)
@@ -344,7 +363,8 @@ static int discover_set(pm_plan *p, uint32_t node, PyObject *set, int kind) {
   size_t found = 0;
   for (Py_ssize_t i = 0; i <= so->mask; i++) {
     if (pm_set_entry_live(&so->table[i]) &&
-        pm_discover_child(p, node, found++, so->table[i].key, (size_t)PM_LUCK_KEYS + (size_t)kind, 0) < 0)
+        pm_discover_child(p, node, found++, so->table[i].key, (size_t)PM_LUCK_KEYS + (size_t)kind,
+                          0) < 0)
       return -1;
   }
   return 0;
@@ -388,16 +408,19 @@ int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
   /* What would stay outside altogether: a class, an Enum member. None and the like may. */
   if (known > 0 && PyList_GET_SIZE(p->keep) > 0)
     known = 0;
+  if (known == 0 && p->preview)
+    known = find(p, UINT32_MAX, 0, root, 1, root_edge);
   if (known == 0)
     pm_refuse(p, UINT32_MAX, 0, root);
   if (known <= 0)
     return -1;
-  for (size_t i = 0; i < p->n_nodes && !(p->again && i > LOOK_ON); i++) {
+  for (size_t i = 0; i < p->n_nodes && !(p->again && i > LOOK_ON && !p->wanted); i++) {
     int kind = pm_node_kind(&p->nodes[i]);
     prefetch_ahead(p, i);
     if (expand(p, (uint32_t)i) < 0)
       return -1;
-    if (p->again || kind < PM_KIND_RANGE || kind == PM_KIND_DICT) /* a dict's depends on its shape */
+    if (p->again || kind < PM_KIND_RANGE ||
+        kind == PM_KIND_DICT) /* a dict's depends on its shape */
       continue;
     size_t size = kind == PM_KIND_INSTANCE ? pm_instance_size(p, &p->insts[p->n_insts - 1])
                                            : pm_container_size(&p->nodes[i], NULL, p);

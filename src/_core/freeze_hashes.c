@@ -16,6 +16,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "freeze.h"
+#include "frozen_types.h"
 
 /* As set_insert_clean() of the interpreter: the table has room and no such key. */
 static void set_enter(PySetObject *so, PyObject *key, Py_hash_t hash) {

@@ -36,6 +36,36 @@ static int note(pm_plan *p, pm_class *c) {
   return 0;
 }
 
+/* The next attribute that is taken along: 1, or 0 at the end. */
+static int next_attribute(const pm_class *c, pm_attributes *a, PyObject **name, PyObject **value) {
+  while (pm_attributes_next(a, name, value))
+    if (c->omit == NULL || !PyUnicode_CheckExact(*name) || !PySet_Contains(c->omit, *name))
+      return 1;
+  return 0;
+}
+
+/* A dict without what is left out, alive as long as the session. */
+static PyObject *without_omitted(pm_plan *p, const pm_class *c, PyObject *dict) {
+  pm_session *s = p->session;
+  uint32_t *at;
+  int is_new = c->omit == NULL ? 0 : pm_map_enter(&s->replacement, dict, &at);
+  if (c->omit == NULL || is_new < 0)
+    return is_new < 0 ? NULL : dict;
+  if (!is_new)
+    return PyList_GET_ITEM(s->replaced, (Py_ssize_t)*at);
+  if (s->replaced == NULL && (s->replaced = PyList_New(0)) == NULL)
+    return NULL;
+  *at = (uint32_t)PyList_GET_SIZE(s->replaced) + 1;
+  PyObject *less = PyDict_New(), *name, *value;
+  pm_attributes a = {.dict = dict};
+  int bad =
+      less == NULL || PyList_Append(s->replaced, dict) < 0 || PyList_Append(s->replaced, less) < 0;
+  while (!bad && next_attribute(c, &a, &name, &value))
+    bad = PyDict_SetItem(less, name, value);
+  Py_XDECREF(less); /* the list has it */
+  return bad ? NULL : less;
+}
+
 /* Rounds in which instances of one class may bring attributes that no other has. */
 #define PATIENCE 4
 
@@ -48,11 +78,11 @@ static int fits(pm_plan *p, pm_class *c, PyObject *src) {
   pm_attributes_of(src, &a);
   if (!c->inlined || (a.dict != NULL && PyDict_GET_SIZE(a.dict) > PM_SHARED_KEYS_MAX))
     return 0;
-  for (; pm_attributes_next(&a, &name, &value); i++)
+  while (next_attribute(c, &a, &name, &value))
     if (!PyUnicode_CheckExact(name))
       return 0;
   pm_attributes_of(src, &a);
-  for (i = 0; pm_attributes_next(&a, &name, &value); i++) {
+  for (; next_attribute(c, &a, &name, &value); i++) {
     if (pm_class_name(c, name, i) >= 0)
       continue;
     /* Instances that have a dict may keep one; those that have none come first. */
@@ -74,10 +104,10 @@ static int push_values(pm_plan *p, const pm_inst *inst, PyObject *src) {
     if (pm_push_edge(p, PM_EDGE_NONE) < 0)
       return -1;
   pm_attributes_of(src, &a);
-  for (size_t i = 0; pm_attributes_next(&a, &name, &value); i++) {
+  for (size_t i = 0; next_attribute(inst->class, &a, &name, &value); i++) {
     Py_ssize_t number = pm_class_name(inst->class, name, i);
-    if (pm_discover_child(p, inst->node, first - inst->edges + (size_t)(number < 0 ? 0 : number),
-                          value, (size_t)PM_LUCK_KEYS + PM_KIND_INSTANCE, 0) < 0)
+    if (pm_discover_child(p, inst->node, PM_ATTRIBUTE + i, value,
+                          (size_t)PM_LUCK_KEYS + PM_KIND_INSTANCE, 0) < 0)
       return -1;
     if (number >= 0) /* else: it is noted, and all begins anew */
       p->edges[first + (size_t)number] = p->edges[p->n_edges - 1];
@@ -121,6 +151,7 @@ int pm_discover_instance(pm_plan *p, uint32_t node, pm_class *c) {
     return -1;
   pm_inst inst = {.node = node, .class = c, .edges = p->n_edges};
   size_t number = p->n_insts++;
+  p->insts[number] = inst;
   if (c->twin == NULL && note(p, c) < 0)
     return -1;
   int inlined = c->has_dict ? fits(p, c, src) : 0;
@@ -135,6 +166,8 @@ int pm_discover_instance(pm_plan *p, uint32_t node, pm_class *c) {
   }
   if (inst.own_dict) {
     PyObject *dict = pm_attributes_dict(src);
+    if (dict != NULL && (dict = without_omitted(p, c, dict)) == NULL)
+      return -1;
     if (dict == NULL ? pm_push_edge(p, PM_EDGE_NONE) < 0
                      : pm_discover_child(p, node, p->n_edges - inst.edges, dict, luck, 0) < 0)
       return -1;
@@ -209,7 +242,7 @@ static void emit_values(const pm_plan *p, const pm_inst *inst, const uint32_t *e
   for (size_t i = 0; i < c->n_names; i++)
     values[i] = pm_target(p, edges[i]);
   pm_attributes_of(p->nodes[inst->node].src, &a);
-  while (pm_attributes_next(&a, &name, &value)) {
+  while (next_attribute(c, &a, &name, &value)) {
     order[used] = (uint8_t)pm_class_name(c, name, used);
     used++;
   }

@@ -143,11 +143,9 @@ static int intern_key(PyObject *src, PyObject *keep) {
   return bad;
 }
 
-/* Builds the tables that are still missing in one pool, protects it, and
- * enters them. Key nodes then lie there. */
-int pm_make_shared_keys(pm_plan *p) {
-  static PyObject *keep; /* canonical strings, for ever */
-  size_t bytes = 0, objects = 0;
+size_t pm_plan_shared_keys(pm_plan *p, size_t *objects) {
+  size_t bytes = 0;
+  *objects = 0;
   for (size_t i = 0; i < p->n_shapes; i++) {
     pm_shape *s = &p->shapes[i];
     if (s->table != NULL || s->count < 2)
@@ -158,12 +156,20 @@ int pm_make_shared_keys(pm_plan *p) {
       uint32_t edge = p->edges[d->edges + 2 * k];
       if (!(edge & PM_EDGE_EXTERNAL) && !(p->nodes[edge].where & PM_NODE_ELSEWHERE)) {
         bytes += pm_align(pm_str_size(p->nodes[edge].src));
-        /* its address follows below */
+        /* its address follows later */
         p->nodes[edge].where = (p->nodes[edge].where & ~PM_NODE_OFFSET) | PM_NODE_ELSEWHERE;
-        objects++;
+        (*objects)++;
       }
     }
   }
+  return bytes;
+}
+
+/* Builds the tables that are still missing in one pool, protects it, and
+ * enters them. Key nodes then lie there. */
+int pm_make_shared_keys(pm_plan *p) {
+  static PyObject *keep; /* canonical strings, for ever */
+  size_t objects, bytes = pm_plan_shared_keys(p, &objects);
   if (bytes == 0)
     return 0;
   if ((tables == NULL && (tables = PyDict_New()) == NULL) ||
@@ -261,6 +267,12 @@ size_t pm_shared_key_bytes(void) { return 0; }
 
 int pm_find_shapes(pm_plan *p) {
   (void)p;
+  return 0;
+}
+
+size_t pm_plan_shared_keys(pm_plan *p, size_t *objects) {
+  (void)p;
+  *objects = 0;
   return 0;
 }
 

@@ -12,29 +12,23 @@
 /* A path longer than this many steps is shown by its two ends. */
 #define SHOWN 16
 
-typedef struct {
-  uint32_t parent;
-  uint32_t position;
-} step;
-
-/* How each node was met first. A new node is always one more than the largest
- * met so far, for breadth-first discovery numbers them in the order of edges. */
-static step *first_edges(pm_plan *p) {
-  step *steps = PyMem_RawMalloc((p->n_nodes + 1) * sizeof *steps);
-  if (steps == NULL)
+/* Walks the edges in the order of nodes: where a node is met first is how it was found. Attributes
+ * are not in the order in which they were found, so that may be by another of the same instance. */
+pm_step *pm_steps(pm_plan *p) {
+  pm_step *steps = PyMem_RawMalloc((p->n_nodes + 1) * sizeof *steps);
+  if (steps == NULL) {
+    PyErr_NoMemory();
     return NULL;
+  }
   for (size_t i = 0; i < p->n_nodes; i++)
-    steps[i] = (step){UINT32_MAX, 0};
+    steps[i] = (pm_step){UINT32_MAX, 0};
   size_t e = 0;
-  uint32_t met = 0;
   for (size_t i = 0; i < p->n_nodes && e < p->n_edges; i++) {
     size_t count = pm_edge_count(p, i);
     for (size_t k = 0; k < count && e < p->n_edges; k++, e++) {
       uint32_t target = p->edges[e];
-      if (!(target & PM_EDGE_EXTERNAL) && target > met) {
-        met = target;
-        steps[target] = (step){(uint32_t)i, (uint32_t)k};
-      }
+      if (!(target & PM_EDGE_EXTERNAL) && target != 0 && steps[target].parent == UINT32_MAX)
+        steps[target] = (pm_step){(uint32_t)i, (uint32_t)k};
     }
   }
   return steps;
@@ -68,22 +62,25 @@ static PyObject *dict_text(PyObject *dict, size_t position) {
   return text;
 }
 
-/* The name of what is in a slot. */
-static PyObject *slot_text(PyTypeObject *type, Py_ssize_t offset) {
-  for (PyTypeObject *at = type; at != NULL; at = at->tp_base) {
-    if (!pm_is_python_class(at) || at->tp_members == NULL)
-      continue;
-    for (const PyMemberDef *m = at->tp_members; m->name != NULL; m++)
-      if (m->offset == offset)
-        return PyUnicode_FromFormat(".%s", m->name);
-  }
-  return PyUnicode_FromString(".?");
+/* The name of an attribute by its number in the class's keys, or (without a class) among those the
+ * instance has. Else it is the whole __dict__. */
+static PyObject *attribute_text(PyObject *src, const pm_class *c, size_t number) {
+  pm_attributes a;
+  PyObject *name, *value;
+  pm_attributes_of(src, &a);
+  for (size_t i = 0; (c == NULL || c->inlined) && pm_attributes_next(&a, &name, &value); i++)
+    if (PyUnicode_CheckExact(name) &&
+        (c == NULL ? i == number : pm_class_name(c, name, i) == (Py_ssize_t)number))
+      return PyUnicode_FromFormat(".%U", name);
+  return PyUnicode_FromString(".__dict__");
 }
 
 /* The edges of an instance are its built-in part, its slots, its attributes. While it is being
  * discovered it is not known yet how many there will be. */
 static PyObject *instance_text(PyObject *src, size_t position) {
   const pm_class *c = pm_class_of(Py_TYPE(src));
+  if (position >= PM_ATTRIBUTE)
+    return attribute_text(src, NULL, position - PM_ATTRIBUTE);
   size_t built_in = c->base == PM_KIND_DICT ? 2 * (size_t)PyDict_GET_SIZE(src)
                     : c->base >= 0          ? (size_t)Py_SIZE(src)
                                             : 0;
@@ -92,15 +89,9 @@ static PyObject *instance_text(PyObject *src, size_t position) {
                                    : PyUnicode_FromFormat("[%zu]", position);
   position -= built_in;
   if (position < c->n_slots)
-    return slot_text(Py_TYPE(src), c->slots[position]);
+    return PyUnicode_FromFormat(".%s", pm_slot_name(Py_TYPE(src), c->slots[position]));
   position -= c->n_slots;
-  pm_attributes a;
-  PyObject *name, *value;
-  pm_attributes_of(src, &a);
-  for (size_t i = 0; c->inlined && pm_attributes_next(&a, &name, &value); i++)
-    if (PyUnicode_CheckExact(name) && pm_class_name(c, name, i) == (Py_ssize_t)position)
-      return PyUnicode_FromFormat(".%U", name);
-  return PyUnicode_FromString(".__dict__");
+  return attribute_text(src, c, position);
 }
 
 static PyObject *step_text(pm_plan *p, uint32_t parent, size_t position) {
@@ -126,15 +117,14 @@ static PyObject *step_text(pm_plan *p, uint32_t parent, size_t position) {
   }
 }
 
-static PyObject *path_text(pm_plan *p, uint32_t parent, size_t position) {
-  step *steps = first_edges(p);
-  if (steps == NULL)
-    return PyErr_NoMemory();
+PyObject *pm_path(pm_plan *p, const pm_step *steps, uint32_t parent, size_t position) {
+  if (parent == UINT32_MAX)
+    return PyUnicode_FromString("");
   size_t depth = 1;
   for (uint32_t at = parent; steps[at].parent != UINT32_MAX; at = steps[at].parent)
     depth++;
   PyObject *parts = PyList_New(0);
-  step at = {parent, (uint32_t)position};
+  pm_step at = {parent, (uint32_t)position};
   for (size_t i = 0; parts != NULL && i < depth; i++, at = steps[at.parent]) {
     if (depth > 2 * SHOWN && i >= SHOWN && i < depth - SHOWN) {
       if (i > SHOWN)
@@ -147,7 +137,6 @@ static PyObject *path_text(pm_plan *p, uint32_t parent, size_t position) {
       Py_CLEAR(parts);
     Py_XDECREF(part);
   }
-  PyMem_RawFree(steps);
   if (parts == NULL || PyList_Reverse(parts) < 0) {
     Py_XDECREF(parts);
     return NULL;
@@ -159,19 +148,25 @@ static PyObject *path_text(pm_plan *p, uint32_t parent, size_t position) {
   return text;
 }
 
-static const char *advice(PyObject *op) {
+const char *pm_advice(PyObject *op) {
   const pm_class *c = pm_class_of(Py_TYPE(op));
   const char *said = c != NULL && c->detail != NULL && PyUnicode_Check(c->detail)
                          ? PyUnicode_AsUTF8(c->detail)
                          : NULL;
+  if (c != NULL && c->kind == PM_KIND_DECIMAL)
+    return "it is a signalling NaN, whose hash cannot be asked for without a store; freeze str(x)";
   return said != NULL ? said
                       : "it stays outside of pools wherever it is met; there is nothing to freeze";
 }
 
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit) {
-  PyObject *path = parent == UINT32_MAX ? PyUnicode_FromString("") : path_text(p, parent, position);
+  pm_step *steps = pm_steps(p);
+  if (steps == NULL)
+    return;
+  PyObject *path = pm_path(p, steps, parent, position);
+  PyMem_RawFree(steps);
   if (path == NULL)
     return;
-  pm_raise_unfreezable(culprit, path, advice(culprit));
+  pm_raise_unfreezable(culprit, path, pm_advice(culprit));
   Py_DECREF(path);
 }

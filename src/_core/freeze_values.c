@@ -67,8 +67,7 @@ static PyObject *copy_time(PyObject *op) {
         PyDateTime_TIME_GET_HOUR(op), PyDateTime_TIME_GET_MINUTE(op),
         PyDateTime_TIME_GET_SECOND(op), PyDateTime_TIME_GET_MICROSECOND(op), zone,
         PyDateTime_TIME_GET_FOLD(op), PyDateTimeAPI->TimeType);
-  return PyDate_FromDate(PyDateTime_GET_YEAR(op), PyDateTime_GET_MONTH(op),
-                         PyDateTime_GET_DAY(op));
+  return PyDate_FromDate(PyDateTime_GET_YEAR(op), PyDateTime_GET_MONTH(op), PyDateTime_GET_DAY(op));
 }
 
 /* ---- Decimal -------------------------------------------------------------- */
@@ -79,7 +78,7 @@ static size_t coefficient_bytes(PyObject *op) {
 }
 
 static int is_small(PyObject *op) {
-  return coefficient_bytes(op) <= sizeof ((pm_decimal *)op)->small;
+  return coefficient_bytes(op) <= sizeof((pm_decimal *)op)->small;
 }
 
 int pm_emit_decimal(PyObject *src, PyObject *to) {
@@ -90,14 +89,14 @@ int pm_emit_decimal(PyObject *src, PyObject *to) {
   d->data = is_small(src) ? d->small : (uint64_t *)(void *)(d + 1);
   d->allocated = is_small(src) ? PM_DECIMAL_SMALL : from->words;
   memcpy(d->data, from->data, coefficient_bytes(src));
-  d->flags = (uint8_t)((from->flags & ~PM_DECIMAL_DATA_FLAGS) | PM_DECIMAL_STATIC);
-  /* A signalling NaN has none, and raises before it would cache one. */
-  if (PyObject_Hash(to) == -1) {
-    if (!PyErr_ExceptionMatches(PyExc_TypeError))
-      return -1;
-    PyErr_Clear();
-  }
-  return 0;
+  d->flags = (uint8_t)((from->flags & ~PM_DECIMAL_DATA_FLAGS) |
+                       (is_small(src) ? PM_DECIMAL_INSIDE : PM_DECIMAL_CONST));
+  return PyObject_Hash(to) == -1 ? -1 : 0;
+}
+
+/* A signalling NaN has no hash, and each try to get it stores that there is none. */
+int pm_is_signalling(PyObject *decimal) {
+  return (((pm_decimal *)decimal)->flags & PM_DECIMAL_SNAN) != 0;
 }
 
 /* copy_sign(itself) is the one operation that copies all bits and asks no context. */

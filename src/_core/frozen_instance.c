@@ -87,37 +87,9 @@ static PyObject *copy(PyObject *self, PyObject *unused) {
   return pm_thaw_one(self);
 }
 
-/* Pickles what an ordinary instance would; the whole graph is thawed, once, so that what is shared
- * stays so. Where something in it points back to the instance, it is the ordinary one that is
- * pickled, since pickle would take that for another object than the frozen one. */
-static PyObject *reduce_ex(PyObject *self, PyObject *protocol) {
-  PyObject *plain = pm_thaw_shallow(self);
-  if (plain == NULL)
-    return NULL;
-  if (Py_REFCNT(plain) > 1)
-    return pm_pickled_as(plain);
-  PyObject *result = NULL, *module = PyImport_ImportModule("copyreg");
-  PyObject *table = module == NULL ? NULL : PyObject_GetAttrString(module, "dispatch_table");
-  if (table != NULL && PyDict_Check(table)) {
-    PyObject *reducer = PyDict_GetItemWithError(table, (PyObject *)Py_TYPE(plain));
-    if (reducer != NULL)
-      result = PyObject_CallOneArg(reducer, plain);
-    else if (!PyErr_Occurred())
-      result = PyObject_CallMethod(plain, "__reduce_ex__", "O", protocol);
-  }
-  Py_XDECREF(table);
-  Py_XDECREF(module);
-  Py_DECREF(plain);
-  return result;
-}
-
-static PyObject *reduce(PyObject *self, PyObject *unused) {
-  (void)unused;
-  PyObject *two = PyLong_FromLong(2);
-  PyObject *result = two == NULL ? NULL : reduce_ex(self, two);
-  Py_XDECREF(two);
-  return result;
-}
+/* Pickles as an ordinary instance, which pickle then asks itself: if the parts of one were given
+ * here, what refers back to the instance would refer to another one than is made of them. */
+static PyObject *reduce(PyObject *self, PyObject *unused) { return pm_frozen_reduce(self, unused); }
 
 static PyObject *get_dict(PyObject *self, void *unused) {
   (void)unused;
@@ -154,9 +126,16 @@ PyObject *pm_instance_dict_of(PyObject *module, PyObject *self) { return get_dic
 PyObject *pm_instance_refuse(PyObject *module, PyObject *args) {
   PyObject *self, *name, *value = NULL;
   (void)module;
-  if (PyArg_ParseTuple(args, "OO|O", &self, &name, &value))
-    (void)setattro(self, name, value);
-  return NULL;
+  if (!PyArg_ParseTuple(args, "OO|O", &self, &name, &value) || setattro(self, name, value) < 0)
+    return NULL;
+  Py_RETURN_NONE; /* it was an ordinary one */
+}
+
+/* Some call it without a memo: pydantic's models do. */
+static PyObject *deepcopy(PyObject *self, PyObject *args) {
+  PyObject *memo = Py_None;
+  return PyArg_UnpackTuple(args, "__deepcopy__", 0, 1, &memo) ? pm_frozen_deepcopy(self, memo)
+                                                              : NULL;
 }
 
 static PyGetSetDef dict_getset = {"__dict__", get_dict, NULL, "The attributes, a FrozenDict.",
@@ -168,8 +147,8 @@ PyObject *pm_instance_dict_descriptor(void) {
 
 static PyMethodDef methods[] = {
     {"__copy__", copy, METH_NOARGS, "An ordinary instance with the same attributes."},
-    {"__deepcopy__", pm_frozen_deepcopy, METH_O, "An ordinary, mutable deep copy."},
-    {"__reduce_ex__", reduce_ex, METH_O, "Pickles as an ordinary instance."},
+    {"__deepcopy__", deepcopy, METH_VARARGS, "An ordinary, mutable deep copy."},
+    {"__reduce_ex__", pm_frozen_reduce, METH_O, "Pickles as an ordinary instance."},
     {"__reduce__", reduce, METH_NOARGS, "Pickles as an ordinary instance."},
     {"__init_subclass__", (PyCFunction)(void (*)(void))init_subclass,
      METH_CLASS | METH_VARARGS | METH_KEYWORDS, "Does nothing."},

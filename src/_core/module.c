@@ -6,18 +6,47 @@
 #include "freeze.h"
 #include "frozen_types.h"
 #include "guards.h"
+#include "object_size.h"
 #include "pool_type.h"
 #include "selftest.h"
+#include "shared_type.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
   (void)module;
   return pm_thaw(obj);
 }
 
+/* An array, a memoryview: the memory they show counts. NumPy shows dates to nobody, but an array
+ * of them has a base. */
+static int find_shown(PyObject *obj, struct pmalloc_where *where) {
+  Py_buffer view;
+  /* Those that own their bytes own ordinary ones. */
+  if (!PyObject_CheckBuffer(obj) || PyBytes_Check(obj) || PyByteArray_Check(obj) ||
+      Py_IS_TYPE(obj, &PmAllocation_Type))
+    return 0;
+  if (PyObject_GetBuffer(obj, &view, PyBUF_FULL_RO) == 0) {
+    int found = pmalloc_registry_find((uintptr_t)view.buf, where) && where->place == PMALLOC_DATA;
+    PyBuffer_Release(&view);
+    return found;
+  }
+  PyErr_Clear();
+  PyObject *base = PyObject_GetAttrString(obj, "base");
+  int found = base != NULL && base != obj && Py_EnterRecursiveCall("") == 0;
+  if (found) {
+    found = find_shown(base, where);
+    Py_LeaveRecursiveCall();
+  }
+  PyErr_Clear();
+  Py_XDECREF(base);
+  return found;
+}
+
 static int find(PyObject *obj, struct pmalloc_where *where) {
   uintptr_t at = Py_IS_TYPE(obj, &PmAllocation_Type) ? (uintptr_t)((pm_allocation *)obj)->address
                                                      : (uintptr_t)obj;
-  return pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA;
+  if (pmalloc_registry_find(at, where) && where->place == PMALLOC_DATA)
+    return 1;
+  return find_shown(obj, where);
 }
 
 static PyObject *is_protected(PyObject *module, PyObject *obj) {
@@ -61,6 +90,18 @@ static PyObject *root(PyObject *module, PyObject *name) {
   return NULL;
 }
 
+static PyObject *preview(PyObject *module, PyObject *args) {
+  PyObject *obj, *given;
+  Py_ssize_t limit;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "OOn", &obj, &given, &limit))
+    return NULL;
+  PyObject *externals = pm_types_of(given);
+  PyObject *result = externals == NULL ? NULL : pm_preview(obj, externals, limit);
+  Py_XDECREF(externals);
+  return result;
+}
+
 static PyObject *set_resolver(PyObject *module, PyObject *args) {
   (void)module;
   PyObject *resolver, *make_twin;
@@ -97,10 +138,13 @@ static PyMethodDef methods[] = {
     {"pool_id_of", pool_id_of, METH_O,
      "pool_id_of($module, obj, /)\n--\n\nNumber of the object's pool, or None."},
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
+    {"preview", preview, METH_VARARGS,
+     "preview($module, obj, externals, limit, /)\n--\n\nWhat freeze would do, as a dict."},
     {"set_resolver", set_resolver, METH_VARARGS,
      "set_resolver($module, resolver, make_twin, /)\n--\n\nWho knows about classes."},
     {"forget_class", forget_class, METH_O,
-     "forget_class($module, type, /)\n--\n\nAsk the resolver anew about a type and its subclasses."},
+     "forget_class($module, type, /)\n--\n\nAsk the resolver anew about a type and its "
+     "subclasses."},
     {"instance_copy", pm_instance_copy, METH_O,
      "instance_copy($module, obj, /)\n--\n\nAn ordinary instance, shallow."},
     {"instance_deepcopy", pm_instance_deepcopy, METH_VARARGS,
@@ -111,8 +155,12 @@ static PyMethodDef methods[] = {
      "instance_dict_of($module, obj, /)\n--\n\nIts __dict__."},
     {"instance_refuse", pm_instance_refuse, METH_VARARGS,
      "instance_refuse($module, obj, name, value=..., /)\n--\n\nRaises: attributes cannot be set."},
+    {"check_object_size", (PyCFunction)(void (*)(void))pm_check_object_size, METH_FASTCALL,
+     "check_object_size($module, obj, size=None, /)\n--\n\nWhether bytes are one thing of a pool."},
     {"install_handler", install_handler, METH_O,
      "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
+    {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
+     "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};
 
 /* Adds a new reference, or passes on an exception. */
@@ -122,11 +170,25 @@ static int add_new(PyObject *module, const char *name, PyObject *value) {
   return bad;
 }
 
+/* python -E and -I: no variable of the environment counts. */
+static int heed_flags(void) {
+  PyObject *flags = PySys_GetObject("flags"); /* borrowed */
+  PyObject *ignore = flags == NULL ? NULL : PyObject_GetAttrString(flags, "ignore_environment");
+  int ignored = ignore == NULL ? -1 : PyObject_IsTrue(ignore);
+  Py_XDECREF(ignore);
+  if (ignored > 0)
+    pmalloc_ignore_environment();
+  return ignored < 0 ? -1 : 0;
+}
+
 static int exec(PyObject *module) {
-  if (pm_layout_check() < 0 || pm_errors_init(module) < 0 || pm_frozen_types_ready() < 0)
+  if (heed_flags() < 0 || pm_layout_check() < 0 || pm_errors_init(module) < 0 ||
+      pm_frozen_types_ready() < 0)
     return -1;
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
+      PyModule_AddType(module, &PmArrayData_Type) < 0 ||
+      PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0 ||

@@ -15,11 +15,22 @@ static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->
 
 enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_state(self->pool); }
 
+static const char *const backing_names[] = {"private", "memfd"};
+
+/* Raises what the pool answered. */
+static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *verb) {
+  return status == PMALLOC_ERR_CORRUPT ? pm_raise_corrupt(self->pool, verb)
+                                       : pm_raise_status(status, verb, name_of(self));
+}
+
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name", "chunk_size", NULL};
+  static char *keywords[] = {"name", "chunk_size", "backing", "redzones", "hardened", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$n:Pool", keywords, &name, &chunk_size))
+  const char *backing = "private";
+  int redzones = 0, hardened = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nspp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -31,6 +42,13 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   if (chunk_size < 0)
     return PyErr_Format(PyExc_ValueError, "chunk_size of pool '%U' is negative: %zd", name,
                         chunk_size);
+  struct pmalloc_options options = {.chunk_size = (size_t)chunk_size};
+  options.flags = (redzones ? PMALLOC_REDZONES : 0U) | (hardened ? PMALLOC_HARDENED : 0U);
+  if (strcmp(backing, backing_names[PMALLOC_MEMFD]) == 0)
+    options.backing = PMALLOC_MEMFD;
+  else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
+    return PyErr_Format(PyExc_ValueError, "backing of pool '%U' is 'private' or 'memfd', not '%s'",
+                        name, backing);
   pm_pool *self = (pm_pool *)type->tp_alloc(type, 0);
   if (self == NULL)
     return NULL;
@@ -38,7 +56,7 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   self->keep = PyList_New(0);
   enum pmalloc_status status = self->keep == NULL
                                    ? PMALLOC_ERR_NOMEM
-                                   : pmalloc_pool_create(&self->pool, text, (size_t)chunk_size);
+                                   : pmalloc_pool_create_with(&self->pool, text, &options);
   if (status != PMALLOC_OK) {
     Py_DECREF(self);
     return pm_raise_status(status, "create", text);
@@ -73,11 +91,47 @@ static int need_open(pm_pool *self, const char *verb) {
   return -1;
 }
 
-static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"size", "align", NULL};
+/* An int as PyNumber_AsSsize_t has it, an exact one in a few instructions. */
+static int as_ssize(PyObject *arg, Py_ssize_t *out) {
+  *out =
+      PyLong_CheckExact(arg) ? PyLong_AsSsize_t(arg) : PyNumber_AsSsize_t(arg, PyExc_OverflowError);
+  return *out == -1 && PyErr_Occurred() ? -1 : 0;
+}
+
+/* (size, *, align=16), by hand: parsing took longer than allocating. */
+static int alloc_arguments(PyObject *const *args, Py_ssize_t count, PyObject *names,
+                           Py_ssize_t *size, Py_ssize_t *align) {
+  Py_ssize_t named = names == NULL ? 0 : PyTuple_GET_SIZE(names);
+  PyObject *sized = count > 0 ? args[0] : NULL, *aligned = NULL;
+  if (count > 1) {
+    PyErr_Format(PyExc_TypeError, "alloc() takes 1 positional argument (%zd given)", count);
+    return -1;
+  }
+  for (Py_ssize_t i = 0; i < named; i++) {
+    PyObject *name = PyTuple_GET_ITEM(names, i);
+    PyObject **slot = PyUnicode_CompareWithASCIIString(name, "align") == 0  ? &aligned
+                      : PyUnicode_CompareWithASCIIString(name, "size") == 0 ? &sized
+                                                                            : NULL;
+    if (slot == NULL || *slot != NULL) {
+      PyErr_Format(PyExc_TypeError,
+                   slot == NULL ? "alloc() got an unexpected keyword argument '%U'"
+                                : "alloc() got two values for argument '%U'",
+                   name);
+      return -1;
+    }
+    *slot = args[count + i];
+  }
+  if (sized == NULL) {
+    PyErr_SetString(PyExc_TypeError, "alloc() needs a size, in bytes");
+    return -1;
+  }
+  return as_ssize(sized, size) < 0 || (aligned != NULL && as_ssize(aligned, align) < 0) ? -1 : 0;
+}
+
+static PyObject *alloc(PyObject *op, PyObject *const *args, Py_ssize_t count, PyObject *names) {
   pm_pool *self = (pm_pool *)op;
   Py_ssize_t size, align = 16;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "n|$n:alloc", keywords, &size, &align))
+  if (alloc_arguments(args, count, names, &size, &align) < 0)
     return NULL;
   if (size < 0 || align < 0)
     return pm_raise_status(PMALLOC_ERR_INVALID, "allocate from", name_of(self));
@@ -85,8 +139,64 @@ static PyObject *alloc(PyObject *op, PyObject *args, PyObject *kwargs) {
   enum pmalloc_status status =
       pmalloc_pool_alloc(self->pool, (size_t)size, (size_t)align, &address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "allocate from", name_of(self));
+    return refuse(self, status, "allocate from");
   PyObject *allocation = pm_allocation_new(self, address, size);
+  if (allocation == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return allocation;
+}
+
+/* The same, as the base of an array. */
+static PyObject *array_memory(PyObject *op, PyObject *arg) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t size;
+  void *address;
+  if (as_ssize(arg, &size) < 0)
+    return NULL;
+  enum pmalloc_status status =
+      size < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_alloc(self->pool, (size_t)size, 64, &address);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "allocate from");
+  PyObject *data = pm_array_data_new(self, address, size);
+  if (data == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  return data;
+}
+
+/* The copy and the array; both are an alloc() and a check before it. */
+static PyObject *copy(PyObject *op, PyObject *source) {
+  pm_pool *self = (pm_pool *)op;
+  Py_buffer from;
+  void *address;
+  if (PyObject_GetBuffer(source, &from, PyBUF_FULL_RO) < 0)
+    return NULL;
+  PyObject *allocation = NULL;
+  enum pmalloc_status status = pmalloc_pool_alloc(self->pool, (size_t)from.len, 0, &address);
+  if (status != PMALLOC_OK)
+    refuse(self, status, "copy into");
+  else if (PyBuffer_ToContiguous(address, &from, from.len, 'C') < 0 ||
+           (allocation = pm_allocation_new(self, address, from.len)) == NULL)
+    (void)pmalloc_pool_free(self->pool, address);
+  PyBuffer_Release(&from);
+  return allocation;
+}
+
+static PyObject *array(PyObject *op, PyObject *args) {
+  pm_pool *self = (pm_pool *)op;
+  Py_ssize_t n, itemsize;
+  if (!PyArg_ParseTuple(args, "nn:array", &n, &itemsize))
+    return NULL;
+  if (n < 0 || itemsize < 1)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot allocate from pool '%U': an array has 0 or more items of 1 byte or "
+                        "more, not %zd of %zd",
+                        self->name, n, itemsize);
+  void *address;
+  enum pmalloc_status status =
+      pmalloc_pool_array(self->pool, (size_t)n, (size_t)itemsize, &address);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "allocate from");
+  PyObject *allocation = pm_allocation_new(self, address, n * itemsize);
   if (allocation == NULL)
     (void)pmalloc_pool_free(self->pool, address);
   return allocation;
@@ -112,8 +222,17 @@ static PyObject *free_(PyObject *op, PyObject *arg) {
                         self->name, allocation->views);
   enum pmalloc_status status = pmalloc_pool_free(self->pool, allocation->address);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "free from", name_of(self));
+    return refuse(self, status, "free from");
   allocation->freed = 1;
+  Py_RETURN_NONE;
+}
+
+static PyObject *check(PyObject *op, PyObject *unused) {
+  (void)unused;
+  pm_pool *self = (pm_pool *)op;
+  enum pmalloc_status status = pmalloc_pool_check(self->pool);
+  if (status != PMALLOC_OK)
+    return refuse(self, status, "vouch for");
   Py_RETURN_NONE;
 }
 
@@ -125,12 +244,12 @@ static PyObject *prealloc(PyObject *op, PyObject *arg) {
   enum pmalloc_status status =
       bytes < 0 ? PMALLOC_ERR_INVALID : pmalloc_pool_prealloc(self->pool, (size_t)bytes);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "preallocate in", name_of(self));
+    return refuse(self, status, "preallocate in");
   Py_RETURN_NONE;
 }
 
 /* A type, or a tuple of types, as a tuple of types; NULL with an exception. */
-static PyObject *types_of(PyObject *given) {
+PyObject *pm_types_of(PyObject *given) {
   PyObject *types = PyType_Check(given) ? PyTuple_Pack(1, given) : PySequence_Tuple(given);
   for (Py_ssize_t i = 0; types != NULL && i < PyTuple_GET_SIZE(types); i++)
     if (!PyType_Check(PyTuple_GET_ITEM(types, i))) {
@@ -149,38 +268,126 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
     return NULL;
   if (need_open(self, "freeze into") < 0)
     return NULL;
-  if (given != NULL && (externals = types_of(given)) == NULL)
+  if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
   PyObject *frozen =
-      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, obj, self->keep, externals);
+      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, op, obj, self->keep, externals);
   Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
   enum pmalloc_status status = pmalloc_pool_set_root(self->pool, frozen);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "set the root of", name_of(self));
+    return refuse(self, status, "set the root of");
   return Py_NewRef(frozen);
 }
 
+static const char *const protect_verbs[] = {"protect", "seal", "make immutable"};
+
 static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"revoke", NULL};
+  static char *keywords[] = {"revoke", "seal", "immutable", NULL};
   pm_pool *self = (pm_pool *)op;
-  int revoke = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:protect", keywords, &revoke))
+  int revoke = 0, seal = 0, immutable = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p$pp:protect", keywords, &revoke, &seal,
+                                   &immutable))
     return NULL;
-  if (need_open(self, "protect") < 0)
-    return NULL;
-  if (self->writable_views > 0 && !revoke)
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  if (immutable && stats.backing != PMALLOC_MEMFD)
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot make pool '%U' immutable: its memory is private; create it with "
+                        "backing='memfd'",
+                        self->name);
+  if (stats.state == PMALLOC_OPEN && self->writable_views > 0 && !revoke)
     return PyErr_Format(PyExc_BufferError,
                         "cannot protect pool '%U': %zd writable view(s) of its allocations are "
                         "alive; release them, or pass revoke=True and no longer write to them",
                         self->name, self->writable_views);
   pm_realloc_guard_install();
-  enum pmalloc_status status = pmalloc_pool_protect(self->pool);
+  enum pmalloc_tier tier = immutable ? PMALLOC_IMMUTABLE : seal ? PMALLOC_SEALED : PMALLOC_PLAIN;
+  enum pmalloc_status status = pmalloc_pool_protect_as(self->pool, tier);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "protect", name_of(self));
+    return refuse(self, status, protect_verbs[tier]);
   Py_RETURN_NONE;
+}
+
+static PyObject *fileno_(PyObject *op, PyObject *unused) {
+  const pm_pool *self = (pm_pool *)op;
+  int fd;
+  (void)unused;
+  enum pmalloc_status status = pmalloc_pool_fileno(self->pool, &fd);
+  if (status == PMALLOC_ERR_INVALID)
+    return PyErr_Format(PmError,
+                        "cannot share pool '%U': it is not immutable; create it with "
+                        "backing='memfd' and call protect(immutable=True)",
+                        self->name);
+  if (status != PMALLOC_OK)
+    return PyErr_SetFromErrno(PyExc_OSError);
+  return PyLong_FromLong(fd);
+}
+
+/* How many of the pool's arrays nobody has but the frozen objects that were made with them. */
+static Py_ssize_t frozen_arrays(const pm_pool *self) {
+  Py_ssize_t n = 0;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->keep); i++) {
+    PyObject *kept = PyList_GET_ITEM(self->keep, i);
+    PyObject *base = pm_has_one_owner(kept) && PyObject_HasAttrString(kept, "base")
+                         ? PyObject_GetAttrString(kept, "base")
+                         : NULL;
+    n += base != NULL && Py_IS_TYPE(base, &PmArrayData_Type);
+    Py_XDECREF(base);
+  }
+  PyErr_Clear();
+  return n;
+}
+
+/* Raises unless the pool can be destroyed. */
+static int need_unused(pm_pool *self, int force) {
+  struct pmalloc_stats stats;
+  pmalloc_pool_stats(self->pool, &stats);
+  size_t objects = stats.objects;
+  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE) {
+    pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
+    return -1;
+  }
+  if (pmalloc_pool_tier(self->pool) != PMALLOC_PLAIN) {
+    pm_raise_status(PMALLOC_ERR_SEALED, "destroy", name_of(self));
+    return -1;
+  }
+  if (self->views > 0) {
+    PyErr_Format(PyExc_BufferError,
+                 "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
+                 "release them first",
+                 self->name, self->views);
+    return -1;
+  }
+  if (self->arrays > 0 && (objects == 0 || force) &&
+      self->arrays > (objects > 0 ? frozen_arrays(self) : 0)) {
+    PyErr_Format(PyExc_BufferError,
+                 "cannot destroy pool '%U': %zd array(s) whose data lies in it are alive; "
+                 "drop them, and views of them, first",
+                 self->name, self->arrays);
+    return -1;
+  }
+  if (objects > 0 && !force) {
+    PyErr_Format(PmError,
+                 "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
+                 "counts who still uses them; if surely nobody does, pass force=True",
+                 self->name, objects);
+    return -1;
+  }
+  return 0;
+}
+
+/* What frozen objects keep alive outside may point into the pool in turn, and be garbage without
+ * it: it goes while that memory can be read. Its finalisers may do anything. */
+static int release_kept(pm_pool *self) {
+  if (PyList_GET_SIZE(self->keep) == 0)
+    return 0;
+  if (PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0)
+    return -1;
+  PyGC_Collect();
+  return 0;
 }
 
 static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
@@ -189,36 +396,35 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
   int force = 0;
   if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|p:destroy", keywords, &force))
     return NULL;
-  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
-    return pm_raise_status(PMALLOC_ERR_DESTROYED, "destroy", name_of(self));
-  if (self->views > 0)
-    return PyErr_Format(PyExc_BufferError,
-                        "cannot destroy pool '%U': %zd view(s) of its allocations are alive; "
-                        "release them first",
-                        self->name, self->views);
-  struct pmalloc_stats stats;
-  pmalloc_pool_stats(self->pool, &stats);
-  if (stats.objects > 0 && !force)
-    return PyErr_Format(PmError,
-                        "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
-                        "counts who still uses them; if surely nobody does, pass force=True",
-                        self->name, stats.objects);
-  enum pmalloc_status status = pmalloc_pool_destroy(self->pool);
+  if (need_unused(self, force) < 0 || release_kept(self) < 0 || need_unused(self, force) < 0)
+    return NULL;
+  /* Where a frozen str was the name of an attribute that somebody asked for, the cache of such
+   * look-ups holds it, and would let go of it some day. */
+  (void)PyType_ClearCache();
+  enum pmalloc_status status =
+      force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
-    return pm_raise_status(status, "destroy", name_of(self));
+    return refuse(self, status, "destroy");
   return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
                                                                                : Py_NewRef(Py_None);
 }
 
 static const char *const state_names[] = {"open", "protected", "destroyed"};
+static const char *const tier_names[] = {"protected", "sealed", "immutable"};
+
+/* One word: a tier is a state to whoever asks. */
+static const char *state_name(enum pmalloc_state state, enum pmalloc_tier tier) {
+  return state == PMALLOC_PROTECTED ? tier_names[tier] : state_names[state];
+}
 
 static PyObject *stats(PyObject *op, PyObject *unused) {
   (void)unused;
   const pm_pool *self = (pm_pool *)op;
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
-  return Py_BuildValue("{sOsssIsnsnsnsnsnsnsn}", "name", self->name, "state", state_names[s.state],
-                       "chunks", (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
+  return Py_BuildValue("{sOsssssIsnsnsnsnsnsnsn}", "name", self->name, "state",
+                       state_name(s.state, s.tier), "backing", backing_names[s.backing], "chunks",
+                       (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
                        "used_bytes", (Py_ssize_t)s.used_bytes, "allocations",
                        (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
                        "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
@@ -244,7 +450,12 @@ static PyObject *get_name(PyObject *op, void *unused) {
 }
 static PyObject *get_state(PyObject *op, void *unused) {
   (void)unused;
-  return PyUnicode_FromString(state_names[pm_pool_state((pm_pool *)op)]);
+  const pm_pool *self = (pm_pool *)op;
+  return PyUnicode_FromString(state_name(pm_pool_state(self), pmalloc_pool_tier(self->pool)));
+}
+static PyObject *get_arrays(PyObject *op, void *unused) {
+  (void)unused;
+  return PyLong_FromSsize_t(((pm_pool *)op)->arrays);
 }
 static PyObject *get_id(PyObject *op, void *unused) {
   (void)unused;
@@ -256,21 +467,32 @@ static PyObject *repr(PyObject *op) {
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
   return PyUnicode_FromFormat("<pmalloc.Pool '%U': %s, %zu of %zu bytes used>", self->name,
-                              state_names[s.state], s.used_bytes, s.reserved_bytes);
+                              state_name(s.state, s.tier), s.used_bytes, s.reserved_bytes);
 }
 
 #define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
-    {"alloc", KEYWORDS(alloc), METH_VARARGS | METH_KEYWORDS,
+    {"alloc", KEYWORDS(alloc), METH_FASTCALL | METH_KEYWORDS,
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"_array_memory", array_memory, METH_O,
+     "_array_memory($self, size, /)\n--\n\nZeroed bytes for an array, 64-byte aligned."},
+    {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
+    {"array", array, METH_VARARGS,
+     "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
+    {"check", check, METH_NOARGS,
+     "check($self, /)\n--\n\nLooks whether redzones, and links where it is hardened, are intact."},
     {"prealloc", prealloc, METH_O,
      "prealloc($self, nbytes, /)\n--\n\nMakes room for `nbytes` more, now."},
     {"freeze", KEYWORDS(freeze), METH_VARARGS | METH_KEYWORDS,
-     "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live objects."},
+     "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live "
+     "objects."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
-     "protect($self, revoke=False)\n--\n\nMakes the pool read-only. There is no way back."},
+     "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
+     "read-only. There is no way back."},
+    {"fileno", fileno_, METH_NOARGS,
+     "fileno($self, /)\n--\n\nThe descriptor of an immutable pool's memory, to be sent."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
      "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
     {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},
@@ -278,10 +500,11 @@ static PyMethodDef methods[] = {
 
 static PyGetSetDef getset[] = {
     {"name", get_name, NULL, "The pool's name (str).", NULL},
-    {"state", get_state, NULL, "'open', 'protected' or 'destroyed'.", NULL},
+    {"state", get_state, NULL, "'open', 'protected', 'sealed', 'immutable' or 'destroyed'.", NULL},
     {"root", get_root, NULL,
      "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
     {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
+    {"_arrays", get_arrays, NULL, "How many arrays have data in the pool (int).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 
 PyTypeObject PmPool_Type = {

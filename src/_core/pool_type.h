@@ -15,6 +15,7 @@ typedef struct {
   PyObject *keep;            /* list: what the frozen objects rely on outside the pool */
   Py_ssize_t views;          /* buffers of its allocations that are alive ... */
   Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */
+  Py_ssize_t arrays;         /* ArrayData that are alive */
 } pm_pool;
 
 typedef struct {
@@ -27,9 +28,16 @@ typedef struct {
 
 extern PyTypeObject PmPool_Type;
 extern PyTypeObject PmAllocation_Type;
+extern PyTypeObject PmArrayData_Type;
+
+/* A type, or an iterable of types, as a tuple of types; NULL with an exception. */
+PyObject *pm_types_of(PyObject *given);
 
 /* What libpmalloc says it is. */
 enum pmalloc_state pm_pool_state(const pm_pool *self);
+
+/* What a NumPy array of `size` bytes at `address` is based on; new reference. */
+PyObject *pm_array_data_new(pm_pool *pool, void *address, Py_ssize_t size);
 
 /* The Allocation of `size` bytes at `address`; new reference. */
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size);

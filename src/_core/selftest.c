@@ -172,7 +172,7 @@ int pm_selftest(void) {
     pm_raise_status(status, "create", "self-test");
     goto done;
   }
-  frozen = pm_freeze(pool, graph, keep, NULL);
+  frozen = pm_freeze(pool, NULL, graph, keep, NULL);
   if (frozen == NULL || compare(graph, frozen) < 0)
     goto done;
   struct pmalloc_where where;

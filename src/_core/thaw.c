@@ -135,6 +135,13 @@ static int is_late(int kind, PyObject *op) {
          (kind == PM_KIND_DICT && pm_is_builtin_frozendict(op));
 }
 
+/* NumPy arrays stay outside of pools, but their data may not. */
+#define KIND_ARRAY PM_KIND_COUNT
+static int is_array(PyObject *op) {
+  const pm_class *c = pm_class_of(Py_TYPE(op));
+  return c != NULL && c->kind == PM_CLASS_ADOPTED;
+}
+
 /* A copy to be filled later; NULL with an exception. */
 static PyObject *empty_copy(PyObject *op, int kind) {
   switch (kind) {
@@ -149,6 +156,8 @@ static PyObject *empty_copy(PyObject *op, int kind) {
                                   : Py_TYPE(op)->tp_alloc(Py_TYPE(op), Py_SIZE(op));
   case PM_KIND_INSTANCE:
     return pm_instance_new(op);
+  case KIND_ARRAY:
+    return PyObject_CallMethod(op, "__copy__", NULL);
   default:
     return copy_scalar(op, kind);
   }
@@ -157,7 +166,9 @@ static PyObject *empty_copy(PyObject *op, int kind) {
 static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
   int kind = pm_frozen_kind(op);
   *edge = (uintptr_t)op;
-  if (kind < 0 || (!is_container(kind) && !pm_is_frozen(op)))
+  if (kind < 0 && is_array(op))
+    kind = KIND_ARRAY;
+  else if (kind < 0 || (!is_container(kind) && !pm_is_frozen(op)))
     return 0;
   uint32_t number;
   if (!pm_map_get(&t->seen, op, &number)) {
@@ -478,9 +489,13 @@ static void capsule_free(PyObject *capsule) {
 PyObject *pm_thaw_with_memo(PyObject *obj, PyObject *memo) {
   if (!PyDict_Check(memo))
     return pm_thaw(obj);
-  PyObject *capsule = PyDict_GetItemString(memo, "pmalloc.thaw");
+  PyObject *name = PyUnicode_InternFromString("pmalloc.thaw");
+  PyObject *capsule = name == NULL ? NULL : PyDict_GetItemWithError(memo, name);
+  Py_XDECREF(name);
   thaw_state *t;
   if (capsule == NULL) {
+    if (PyErr_Occurred())
+      return NULL;
     t = PyMem_RawCalloc(1, sizeof *t);
     if (t == NULL)
       return PyErr_NoMemory();

@@ -9,7 +9,8 @@
  *                    |           |   ^ appended
  *                    +-----------|---+  replaced in place
  *
- * A tuple stays unless such a container is in it.
+ * A tuple stays unless such a container is in it. What is hashed, keys and members of sets,
+ * cannot be replaced in place: where an instance is among it, all is thawed in full instead.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -20,13 +21,52 @@ typedef struct {
   PyObject **copies; /* owned */
   size_t n, room;
   pm_map seen; /* frozen object -> number of its copy */
+  int whole;   /* there is no other way than to thaw all */
 } queue;
 
 /* Tuples in tuples are followed so deep; what lies deeper is copied, needed or not. */
 #define TUPLE_DEPTH 16
 
+static int stays(PyObject *op, int depth);
+
+static int members_stay(PyObject *set, int depth) {
+  const PySetObject *so = (PySetObject *)set;
+  for (Py_ssize_t i = 0; i <= so->mask; i++)
+    if (pm_set_entry_live(&so->table[i]) && !stays(so->table[i].key, depth))
+      return 0;
+  return 1;
+}
+
+static int keys_stay(PyObject *dict, int depth) {
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  if (pm_dict_is_split(dict) || pm_dict_keys(dict)->kind != PM_KEYS_GENERAL)
+    return 1;
+  while (PyDict_Next(dict, &pos, &key, &value))
+    if (!stays(key, depth))
+      return 0;
+  return 1;
+}
+
+/* 3.15's own, which takes no other values once it is there. */
+static int builtin_stays(PyObject *dict, int depth) {
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  Py_hash_t hash;
+  while (pm_dict_next(dict, &pos, &key, &value, &hash))
+    if (!stays(key, depth) || !stays(value, depth))
+      return 0;
+  return 1;
+}
+
 static int stays(PyObject *op, int depth) {
   PyTypeObject *type = Py_TYPE(op);
+  if (depth > TUPLE_DEPTH)
+    return 0;
+  if (type == &PyFrozenSet_Type && pm_is_frozen(op))
+    return members_stay(op, depth + 1);
+  if (pm_is_builtin_frozendict(op) && pm_is_frozen(op))
+    return builtin_stays(op, depth + 1);
   if (PyType_HasFeature(type, Py_TPFLAGS_HEAPTYPE) && pm_class_of_twin(type) != NULL)
     return 0;
   if (!PyType_HasFeature(type, Py_TPFLAGS_DICT_SUBCLASS | Py_TPFLAGS_LIST_SUBCLASS |
@@ -36,8 +76,6 @@ static int stays(PyObject *op, int depth) {
     return type != &PmFrozenDict_Type && type != &PmFrozenList_Type;
   if (type != &PyTuple_Type && !pm_is_frozen(op))
     return 1;
-  if (depth > TUPLE_DEPTH)
-    return 0;
   for (Py_ssize_t i = 0; i < Py_SIZE(op); i++)
     if (!stays(PyTuple_GET_ITEM(op, i), depth + 1))
       return 0;
@@ -64,9 +102,9 @@ static PyObject *copy_of(PyObject *op) {
 
 PyObject *pm_thaw_one(PyObject *obj) {
   const pm_class *c = pm_instance_class(obj);
-  PyObject *copy = c == NULL ? PyErr_Format(PyExc_TypeError, "not a frozen instance: %s",
-                                            Py_TYPE(obj)->tp_name)
-                             : pm_instance_new(obj);
+  PyObject *copy =
+      c == NULL ? PyErr_Format(PyExc_TypeError, "not a frozen instance: %s", Py_TYPE(obj)->tp_name)
+                : pm_instance_new(obj);
   if (copy == NULL)
     return NULL;
   Py_ssize_t pos = 0;
@@ -90,12 +128,20 @@ PyObject *pm_thaw_one(PyObject *obj) {
   return copy;
 }
 
+/* Gives up: all must be thawed. */
+static int need_whole(queue *q) {
+  q->whole = 1;
+  return -1;
+}
+
 /* Replaces a frozen container in a copy by its own copy: 1, or 0 where it may
- * stay, or -1 with an exception. */
+ * stay, or -1 with an exception, or without where q->whole. */
 static int replace(queue *q, PyObject **slot) {
   PyObject *op = *slot;
   if (op == NULL || stays(op, 0))
     return 0;
+  if (PyFrozenSet_CheckExact(op) || pm_is_builtin_frozendict(op))
+    return need_whole(q);
   uint32_t *number;
   int is_new = pm_map_enter(&q->seen, op, &number);
   if (is_new < 0)
@@ -131,6 +177,8 @@ static int replace_all(queue *q, PyObject **slots, Py_ssize_t n) {
 static int replace_in_dict(queue *q, PyObject *dict) {
   int replaced = 0;
   Py_ssize_t n = pm_dict_keys(dict)->nentries;
+  if (!keys_stay(dict, 0))
+    return need_whole(q);
   for (Py_ssize_t i = 0; i < n; i++) {
     int answer = replace(q, pm_dict_slot(dict, i));
     if (answer < 0)
@@ -178,6 +226,8 @@ PyObject *pm_thaw_shallow(PyObject *obj) {
       bad = replace(&q, &((pm_proxy *)copy)->mapping);
     else if (!PyAnySet_Check(copy))
       bad = replace_in_instance(&q, copy);
+    else if (!members_stay(copy, 0))
+      bad = need_whole(&q);
   }
   for (size_t i = 0; i < q.n; i++)
     Py_DECREF(q.copies[i]);
@@ -185,5 +235,5 @@ PyObject *pm_thaw_shallow(PyObject *obj) {
   pm_map_free(&q.seen);
   if (bad < 0)
     Py_CLEAR(root);
-  return root;
+  return q.whole ? pm_thaw(obj) : root;
 }

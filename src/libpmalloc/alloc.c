@@ -26,6 +26,7 @@
 
 #include "bitmap.h"
 #include "pool_internal.h"
+#include "redzone.h"
 
 #define LARGEST ((size_t)PTRDIFF_MAX / 2)
 
@@ -38,61 +39,90 @@ static void push(pmalloc_pool *pool, const struct cold_chunk *chunk, size_t gran
 }
 
 /* Enters an allocation into the bitmaps. */
-static void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule, size_t size) {
+static inline void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t granule,
+                          size_t size) {
   size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
-  size_t last = granule + count - 1;
-  cold_set_slack(chunk, last, count * PMALLOC_GRANULE - size);
+  size_t last = granule + count - 1, slack = count * PMALLOC_GRANULE - size;
+  if (cold_slack(chunk, last) != slack)
+    cold_set_slack(chunk, last, slack);
   bitmap_set(chunk->ends, last);
   bitmap_set(chunk->starts, granule);
-  bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
+  if (pool->any_freed)
+    bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
   pool->used_bytes += count * PMALLOC_GRANULE;
   pool->allocations++;
+  if (pool->flags)
+    redzone_paint(pool, chunk, granule, last, slack);
   return granule_address(chunk, granule);
 }
 
 /* ---- where bytes come from ---- */
+
+/* Granules of redzone on each side. */
+static inline size_t zone_of(const pmalloc_pool *pool) {
+  return pool->flags ? redzone_granules(pool) : 0;
+}
 
 /* The block, as the bitmaps see it: hot records alone decide nothing. */
 static struct cold_chunk *sound_block(const pmalloc_pool *pool, const struct block *block) {
   if (block->chunk >= pool->cold->chunks)
     return NULL;
   struct cold_chunk *chunk = cold_chunk_at(pool->cold, block->chunk);
-  size_t end = block->granule + block->count;
-  if (chunk->kind != PMALLOC_RAW || end < block->granule || end > chunk->used ||
-      bitmap_next(chunk->starts, block->granule, end) != BITMAP_NONE ||
-      bitmap_next(chunk->ends, block->granule, end) != BITMAP_NONE)
+  size_t begin = block->granule, end = begin + block->count, zone = zone_of(pool);
+  if (chunk->kind != PMALLOC_RAW || end < begin || end > chunk->used)
+    return NULL;
+  /* With redzones, neither that of the neighbour in front nor that of the one behind. */
+  size_t before = begin < zone ? 0 : begin - zone;
+  size_t behind = chunk->used - end < zone ? chunk->used : end + zone;
+  if (bitmap_next(chunk->starts, begin, behind) != BITMAP_NONE ||
+      bitmap_next(chunk->ends, before, end) != BITMAP_NONE)
     return NULL;
   return chunk;
 }
 
-/* `align` is in granules, here and below. */
+/* Where in [begin, end) an allocation of `count` can begin, redzones beside it, or BITMAP_NONE.
+ * `align` is in granules, here and below. */
+static inline size_t fit(size_t begin, size_t end, size_t count, size_t align, size_t zone) {
+  size_t granule = (begin + zone + align - 1) & ~(align - 1);
+  return granule > end || end - granule < count + zone ? BITMAP_NONE : granule;
+}
+
 static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
-  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE, zone = zone_of(pool);
+  /* The first that is large enough may be aligned by chance: what an equal one left is. */
+  size_t need = count + 2 * zone;
   struct block block;
-  while (blocks_take(&pool->blocks, count + align - 1, &block)) {
+  while (blocks_take(&pool->blocks, need, &block)) {
     struct cold_chunk *chunk = sound_block(pool, &block);
     if (!chunk)
       continue;
-    size_t granule = (block.granule + align - 1) & ~(align - 1);
-    size_t end = granule + count;
-    push(pool, chunk, block.granule, granule - block.granule);
-    push(pool, chunk, end, block.granule + block.count - end);
+    size_t begin = block.granule, end = begin + block.count;
+    size_t granule = fit(begin, end, count, align, zone);
+    if (granule == BITMAP_NONE) {
+      push(pool, chunk, begin, block.count);
+      need = count + 2 * zone + align - 1; /* surely fits */
+      continue;
+    }
+    push(pool, chunk, begin, granule - zone - begin);
+    push(pool, chunk, granule + count + zone, end - (granule + count + zone));
     memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
     return place(pool, chunk, granule, size);
   }
   return NULL;
 }
 
-static void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size, size_t align) {
-  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE;
+static inline void *from_rest(pmalloc_pool *pool, struct cold_chunk *chunk, size_t size,
+                              size_t align) {
+  size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE, zone = zone_of(pool);
   if (!chunk)
     return NULL;
   size_t before = chunk->used;
-  size_t granule = (before + align - 1) & ~(align - 1);
-  if (granule > cold_granules(chunk) || count > cold_granules(chunk) - granule)
+  size_t granule = fit(before, cold_granules(chunk), count, align, zone);
+  if (granule == BITMAP_NONE)
     return NULL;
-  cold_set_used(chunk, granule + count);
-  push(pool, chunk, before, granule - before);
+  cold_set_used(chunk, granule + count + zone);
+  if (granule - zone != before)
+    push(pool, chunk, before, granule - zone - before);
   return place(pool, chunk, granule, size);
 }
 
@@ -117,7 +147,7 @@ static void choose_current(pmalloc_pool *pool, struct cold_chunk *chunk) {
 
 /* Rebuilds the free blocks of one chunk from its bitmaps. */
 static void scan_chunk(pmalloc_pool *pool, struct cold_chunk *chunk) {
-  size_t used = chunk->used, at = 0;
+  size_t used = chunk->used, at = 0, zone = zone_of(pool);
   while (at < used) {
     size_t start = bitmap_next(chunk->starts, at, used);
     if (start == BITMAP_NONE) {
@@ -127,11 +157,11 @@ static void scan_chunk(pmalloc_pool *pool, struct cold_chunk *chunk) {
         push(pool, chunk, at, used - at);
       return;
     }
-    push(pool, chunk, at, start - at);
+    push(pool, chunk, at, start - zone - at);
     size_t last = bitmap_next(chunk->ends, start, used);
     if (last == BITMAP_NONE)
       return; /* no end: damaged; use nothing behind it */
-    at = last + 1;
+    at = last + 1 + zone;
   }
 }
 
@@ -151,7 +181,13 @@ static int scan(pmalloc_pool *pool, size_t count) {
   return 1;
 }
 
-static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+/* What most allocations take: no block is free, and the current chunk has room. */
+static inline void *from_front(pmalloc_pool *pool, size_t size, size_t align) {
+  return blocks_are_none(&pool->blocks) ? from_rest(pool, pool->raw_current, size, align) : NULL;
+}
+
+static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool, size_t size,
+                                                              size_t align, void **out) {
   *out = from_blocks(pool, size, align);
   if (!*out)
     *out = from_rest(pool, pool->raw_current, size, align);
@@ -163,7 +199,8 @@ static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t alig
   if (*out)
     return PMALLOC_OK;
   struct cold_chunk *chunk;
-  enum pmalloc_status status = chunk_new(pool, PMALLOC_RAW, size, &chunk);
+  size_t zones = zone_of(pool) * (align + 1) * PMALLOC_GRANULE;
+  enum pmalloc_status status = chunk_new(pool, PMALLOC_RAW, size + zones, &chunk);
   if (status != PMALLOC_OK)
     return status;
   *out = from_rest(pool, chunk, size, align); /* a chunk starts on a page: it fits */
@@ -173,16 +210,10 @@ static enum pmalloc_status allocate(pmalloc_pool *pool, size_t size, size_t alig
 
 /* ---- the calls ---- */
 
-static enum pmalloc_status must_be_open(const pmalloc_pool *pool) {
-  if (pool->state == PMALLOC_OPEN)
-    return PMALLOC_OK;
-  return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-}
-
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
   if (align == 0)
     align = PMALLOC_GRANULE;
-  if (align & (align - 1) || align > pages_page_size())
+  if (align & (align - 1) || (align > PMALLOC_GRANULE && align > pages_page_size()))
     return PMALLOC_ERR_INVALID;
   if (size == 0)
     size = 1;
@@ -191,12 +222,13 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
     return PMALLOC_ERR_NOMEM;
   }
   size_t granules = align < PMALLOC_GRANULE ? 1 : align / PMALLOC_GRANULE;
-  void *taken = NULL;
-  pool_lock_to_map(pool);
-  enum pmalloc_status status = must_be_open(pool);
-  if (status == PMALLOC_OK)
+  int locked = pool_lock_quick(pool);
+  enum pmalloc_status status = pool_is_open(pool);
+  void *taken = status == PMALLOC_OK ? from_front(pool, size, granules) : NULL;
+  if (status == PMALLOC_OK && !taken)
     status = allocate(pool, size, granules, &taken);
-  pthread_mutex_unlock(&pool->lock);
+  if (locked)
+    pthread_mutex_unlock(&pool->lock);
   if (status == PMALLOC_OK)
     *out = taken;
   return status;
@@ -208,7 +240,7 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {
     return PMALLOC_ERR_NOMEM;
   }
   pool_lock_to_map(pool);
-  enum pmalloc_status status = must_be_open(pool);
+  enum pmalloc_status status = pool_is_open(pool);
   size_t left = pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
   if (status == PMALLOC_OK && left < bytes) {
     struct cold_chunk *chunk;
@@ -243,18 +275,25 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
   size_t granule;
   pthread_mutex_lock(&pool->lock);
   enum pmalloc_status status = find_start(pool, allocation, &chunk, &granule);
+  if (status == PMALLOC_OK && pool->state == PMALLOC_OPEN)
+    status = pool_is_open(pool);
   if (status == PMALLOC_OK) {
     size_t last = bitmap_next(chunk->ends, granule, chunk->used);
-    size_t count = last == BITMAP_NONE ? 1 : last - granule + 1;
+    size_t count = last == BITMAP_NONE ? 1 : last - granule + 1, zone = zone_of(pool);
+    if (zone && (status = redzone_check(pool, chunk, granule, granule + count - 1)) != PMALLOC_OK) {
+      pthread_mutex_unlock(&pool->lock);
+      return status;
+    }
     pool->used_bytes -= count * PMALLOC_GRANULE;
     pool->allocations--;
     bitmap_set(pool->freed[chunk->index], granule);
+    pool->any_freed = 1;
     if (pool->state == PMALLOC_OPEN) {
-      memset(allocation, 0, count * PMALLOC_GRANULE);
+      memset(granule_address(chunk, granule - zone), 0, (count + 2 * zone) * PMALLOC_GRANULE);
       bitmap_clear(chunk->starts, granule);
       bitmap_clear(chunk->ends, granule + count - 1);
       pool->freed_since_scan += count;
-      push(pool, chunk, granule, count);
+      push(pool, chunk, granule - zone, count + 2 * zone);
     }
   }
   pthread_mutex_unlock(&pool->lock);

@@ -53,6 +53,14 @@ static inline size_t bitmap_next(const uint64_t *map, size_t from, size_t to) {
   return BITMAP_NONE;
 }
 
+/* How many bits of [0, to) are set. */
+static inline size_t bitmap_count(const uint64_t *map, size_t to) {
+  size_t n = 0;
+  for (size_t word = 0; word * 64 < to; word++)
+    n += (size_t)__builtin_popcountll(bitmap_word(map, word) & bitmap_mask(word, 0, to));
+  return n;
+}
+
 /* Last set bit of [0, upto], or BITMAP_NONE. */
 static inline size_t bitmap_previous(const uint64_t *map, size_t upto) {
   size_t word = upto / 64;

@@ -29,6 +29,11 @@ struct blocks {
  * scan of the bitmaps finds it. Answers the bytes of heap that were added. */
 size_t blocks_push(struct blocks *blocks, uint32_t chunk, size_t granule, size_t count);
 
+/* Whether there is surely no block. */
+static inline int blocks_are_none(const struct blocks *blocks) {
+  return (blocks->filled[0] | blocks->filled[1]) == 0;
+}
+
 /* Takes out some block of at least `count` granules. */
 int blocks_take(struct blocks *blocks, size_t count, struct block *out);
 

@@ -68,6 +68,27 @@ static void drop_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
   pool->hot_bytes -= bytes;
 }
 
+/* The pages themselves: private ones, or more of the pool's memfd. */
+static enum pmalloc_status map(pmalloc_pool *pool, struct pages *out, size_t bytes) {
+  unsigned flags = bytes >= PAGES_HUGE ? PAGES_HUGE_OK : 0;
+  if (pool->backing == PMALLOC_PRIVATE)
+    return pages_map(out, bytes, flags, pool->name);
+  if (!pool->file.inode) {
+    enum pmalloc_status status = pages_file_open(&pool->file, pool->name);
+    if (status != PMALLOC_OK)
+      return status;
+  }
+  return pages_map_file(out, bytes, flags, pool->name, &pool->file);
+}
+
+/* Gives back the newest pages, of which nobody holds an address. */
+static enum pmalloc_status unmap(pmalloc_pool *pool, struct pages *p) {
+  enum pmalloc_status status = pages_unmap(p);
+  if (status == PMALLOC_OK && p->shared)
+    pages_file_cut(&pool->file, p->offset);
+  return status;
+}
+
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
                               struct cold_chunk **out) {
   size_t usual = next_bytes(pool, kind);
@@ -85,7 +106,7 @@ enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t
   status = add_freed(pool, n, freed_bytes(kind, bytes));
   if (status != PMALLOC_OK)
     goto no_freed;
-  status = pages_map(&chunk->pages, bytes, bytes >= PAGES_HUGE ? PAGES_HUGE_OK : 0, pool->name);
+  status = map(pool, &chunk->pages, bytes);
   if (status != PMALLOC_OK)
     goto no_pages;
   status = registry_add(&chunk->pages, pool->record, chunk);
@@ -101,7 +122,7 @@ enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t
   int reason;
 no_entry:
   reason = errno;
-  pages_unmap(&chunk->pages);
+  unmap(pool, &chunk->pages);
   errno = reason;
 no_pages:
   drop_freed(pool, n, freed_bytes(kind, bytes));
@@ -115,7 +136,7 @@ no_freed:
 int chunk_undo(pmalloc_pool *pool, struct cold_chunk *chunk, struct cold_mark mark) {
   struct pages p = chunk->pages;
   registry_remove(&p);
-  if (pages_unmap(&p) != PMALLOC_OK) {
+  if (unmap(pool, &p) != PMALLOC_OK) {
     /* Room in the tree and a range are there: this cannot fail. */
     registry_add(&p, pool->record, chunk);
     return 0;

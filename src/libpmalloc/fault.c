@@ -85,8 +85,3 @@ enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hook
   atomic_store(&lock, 0);
   return status;
 }
-
-void pmalloc_fault_provoke(const void *address) {
-  volatile char *byte = (volatile char *)(uintptr_t)address;
-  *byte = *byte;
-}

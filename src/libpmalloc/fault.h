@@ -42,7 +42,11 @@ enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hook
 
 /* A caller inside the process found out, without a fault, that `address` in protected memory is
  * about to be written by other means (realloc of a protected pointer): makes the real store, so
- * that the one report there is gets printed. Does not return on protected memory. */
-void pmalloc_fault_provoke(const void *address);
+ * that the one report there is gets printed, and names the caller's module. Does not return on
+ * protected memory. */
+static inline void pmalloc_fault_provoke(const void *address) {
+  volatile char *byte = (volatile char *)(uintptr_t)address;
+  *byte = *byte;
+}
 
 #endif

@@ -16,19 +16,34 @@
  * With markers a protect covers guards and all, so that the mapping stays in
  * one piece; the marks still answer every access with SIGSEGV.
  *
- * PROT_WRITE appears in two places: where a mapping is made, and where a
- * protect of several mappings failed half-way and is taken back.
+ * A mapping that shows a memfd has PROT_NONE guards everywhere: markers in file
+ * mappings came later still (6.15), and mseal lets anybody remove them again.
+ *
+ *   memfd   | header page | chunk 0 | chunk 1 |  hole  | chunk 2, on 2 MiB | table |
+ *
+ * To make it immutable, nothing may be left that could write into it:
+ *
+ *   writable, shared  --MAP_FIXED-->  read-only  --F_ADD_SEALS-->  --mseal-->
+ *
+ * A read-only mapping made through a writable descriptor counts as a writer, for
+ * mprotect could make it one, so it is made through a second descriptor, opened
+ * read-only by way of /proc. Without /proc a private mapping of the same pages
+ * stands in until the seals are on, and is then replaced by a shared one; Linux
+ * 6.7 and later allow that, and before anything is done we look whether this
+ * kernel does. A private one must not stay: /proc/self/mem writes through it.
+ *
+ * PROT_WRITE appears where a mapping is made, and where a protect of several
+ * mappings failed half-way and is taken back: twice each, private and shared.
  *
  * SPDX-License-Identifier: MIT
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "pages.h"
+#include "pages_internal.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,6 +58,9 @@
 #endif
 #ifndef MADV_GUARD_INSTALL
 #define MADV_GUARD_INSTALL 102
+#endif
+#ifndef SYS_mseal
+#define SYS_mseal 462
 #endif
 #ifndef PR_SET_VMA
 #define PR_SET_VMA 0x53564d41
@@ -61,7 +79,7 @@ static struct {
   atomic_long countdown;
   int error;
   int sticky;
-} injected[PAGES_CALL_COUNT] = {{-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}, {-1, 0, 0}};
+} injected[PAGES_CALL_COUNT] = {[0 ... PAGES_CALL_COUNT - 1] = {-1, 0, 0}};
 
 void pages_inject(enum pages_call call, long countdown, int error, int sticky) {
   injected[call].error = error;
@@ -71,7 +89,7 @@ void pages_inject(enum pages_call call, long countdown, int error, int sticky) {
     atomic_store(&guard_markers, 0); /* ask the kernel, or the injection, anew */
 }
 
-static int refused(enum pages_call call) {
+int pages_refused(enum pages_call call) {
   long now = atomic_load(&injected[call].countdown);
   if (now < 0)
     return 0;
@@ -84,45 +102,59 @@ static int refused(enum pages_call call) {
   errno = injected[call].error;
   return 1;
 }
-#else
-#define refused(call) 0
 #endif
 
 static void *call_mmap(void *at, size_t bytes, int prot, int flags) {
-  if (refused(PAGES_CALL_MMAP))
+  if (pages_refused(PAGES_CALL_MMAP))
     return MAP_FAILED;
   return mmap(at, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 }
 
+static void *call_mmap_file(void *at, size_t bytes, int prot, int flags, int fd, size_t offset) {
+  if (pages_refused(PAGES_CALL_MMAP))
+    return MAP_FAILED;
+  return mmap(at, bytes, prot, flags, fd, (off_t)offset);
+}
+
 static int call_mprotect(void *at, size_t bytes, int prot) {
-  if (refused(PAGES_CALL_MPROTECT))
+  if (pages_refused(PAGES_CALL_MPROTECT))
     return -1;
   return mprotect(at, bytes, prot);
 }
 
 static int call_munmap(void *at, size_t bytes) {
-  if (refused(PAGES_CALL_MUNMAP))
+  if (pages_refused(PAGES_CALL_MUNMAP))
     return -1;
   return munmap(at, bytes);
 }
 
 static int call_madvise(void *at, size_t bytes, int advice) {
-  if (refused(PAGES_CALL_MADVISE))
+  if (pages_refused(PAGES_CALL_MADVISE))
     return -1;
   return madvise(at, bytes, advice);
 }
 
+static int call_mseal(void *at, size_t bytes) {
+  return pages_refused(PAGES_CALL_MSEAL) ? -1 : (int)syscall(SYS_mseal, at, bytes, 0UL);
+}
+
+int pages_call_memfd(const char *name, unsigned flags) {
+  return pages_refused(PAGES_CALL_MEMFD) ? -1 : memfd_create(name, flags);
+}
+
 /* Past libc's wrapper: a sanitizer would look at the bytes, which may not be there. */
-static ssize_t call_peek(void *to, const void *from, size_t n) {
-  if (refused(PAGES_CALL_PEEK))
+ssize_t pages_call_peek(void *to, const void *from, size_t n) {
+  if (pages_refused(PAGES_CALL_PEEK))
     return -1;
   struct iovec local = {to, n};
   struct iovec remote = {(void *)(uintptr_t)from, n};
   return syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
 }
 
-static enum pmalloc_status from_errno(void) {
-  return errno == ENOMEM || errno == EAGAIN ? PMALLOC_ERR_NOMEM : PMALLOC_ERR_SYSTEM;
+/* ENOSPC is how a memfd says that the system may not promise more memory. */
+enum pmalloc_status pages_from_errno(void) {
+  return errno == ENOMEM || errno == EAGAIN || errno == ENOSPC ? PMALLOC_ERR_NOMEM
+                                                               : PMALLOC_ERR_SYSTEM;
 }
 
 /* ---- sizes ---- */
@@ -145,17 +177,11 @@ size_t pages_round(size_t bytes) {
 
 /* ---- making a mapping ---- */
 
-/* Gives a mapping its name. The kernel takes printable ASCII without []\$`, 79
- * bytes of it; what it would refuse becomes '_'. A kernel without names, or
- * without memory for one, costs us nothing but the name. */
+/* A kernel without names, or without memory for one, costs us nothing but the name. */
 static void give_name(char *outer, size_t outer_size, const char *name) {
-  char clean[80];
+  char clean[PAGES_NAME_ROOM];
   int kept = errno;
-  snprintf(clean, sizeof clean, "pmalloc:%s", name);
-  for (char *c = clean; *c; c++) {
-    if (*c < 0x20 || *c > 0x7e || strchr("[]\\$`", *c))
-      *c = '_';
-  }
+  pages_clean_name(clean, name);
   prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, outer, outer_size, clean);
   errno = kept;
 }
@@ -203,9 +229,10 @@ static int prefault(struct pages *p, size_t page) {
 
 /* Finds room for the mapping. A 2 MiB-aligned base is cut out of a larger one. */
 static int reserve(struct pages *p, size_t page, unsigned flags) {
+  int prot = p->shared ? PROT_NONE : PROT_READ | PROT_WRITE;
   size_t outer_size = p->size + 2 * page;
   size_t whole_size = flags & PAGES_HUGE_OK ? outer_size + PAGES_HUGE : outer_size;
-  char *whole = call_mmap(NULL, whole_size, PROT_READ | PROT_WRITE, 0);
+  char *whole = call_mmap(NULL, whole_size, prot, p->shared ? MAP_NORESERVE : 0);
   if (whole == MAP_FAILED)
     return -1;
   p->outer = whole;
@@ -230,36 +257,102 @@ static int reserve(struct pages *p, size_t page, unsigned flags) {
   return 0;
 }
 
-enum pmalloc_status pages_map(struct pages *out, size_t bytes, unsigned flags, const char *name) {
+/* The file's part, in the middle of what is reserved. */
+static int show(const struct pages *p, int prot, int flags, int fd) {
+  void *at = call_mmap_file(p->base, p->size, prot, flags | MAP_FIXED, fd, p->offset);
+  return at == MAP_FAILED ? -1 : 0;
+}
+
+static int fill(struct pages *p, size_t page, unsigned flags, const char *name, int fd) {
+  if (reserve(p, page, flags) != 0)
+    return -1;
+  if (p->shared) {
+    if (show(p, PROT_READ | PROT_WRITE, MAP_SHARED, fd) != 0)
+      return -1;
+  } else {
+    give_name(p->outer, p->outer_size, name);
+    if (guard(p, page) != 0)
+      return -1;
+  }
+  if (flags & PAGES_HUGE_OK) {
+    int kept = errno; /* advice only: a kernel without huge pages will do */
+    call_madvise(p->base, p->size, MADV_HUGEPAGE);
+    errno = kept;
+  }
+  return flags & PAGES_LAZY ? 0 : prefault(p, page);
+}
+
+/* Maps p->size bytes: private ones, or those of a file. */
+static enum pmalloc_status make(struct pages *out, struct pages *p, unsigned flags,
+                                const char *name, int fd) {
   size_t page = pages_page_size();
-  struct pages p = {.size = pages_round(bytes)};
-  if (bytes == 0)
-    return PMALLOC_ERR_INVALID;
-  if (p.size == 0 || p.size > (size_t)PTRDIFF_MAX - PAGES_HUGE - 2 * page) {
+  if (p->size == 0 || p->size > (size_t)PTRDIFF_MAX - PAGES_HUGE - 2 * page) {
     errno = ENOMEM;
     return PMALLOC_ERR_NOMEM;
   }
-  if (reserve(&p, page, flags) != 0)
-    goto failed;
-  give_name(p.outer, p.outer_size, name);
-  if (guard(&p, page) != 0)
-    goto failed;
-  if (flags & PAGES_HUGE_OK) {
-    int kept = errno; /* advice only: a kernel without huge pages will do */
-    call_madvise(p.base, p.size, MADV_HUGEPAGE);
-    errno = kept;
+  if (fill(p, page, flags, name, fd) == 0) {
+    *out = *p;
+    return PMALLOC_OK;
   }
-  if (!(flags & PAGES_LAZY) && prefault(&p, page) != 0)
-    goto failed;
-  *out = p;
-  return PMALLOC_OK;
-
-failed:;
   int reason = errno;
-  if (p.outer)
-    munmap(p.outer, p.outer_size); /* nothing to be done where this fails too */
+  if (p->outer)
+    munmap(p->outer, p->outer_size); /* nothing to be done where this fails too */
   errno = reason;
-  return from_errno();
+  return pages_from_errno();
+}
+
+enum pmalloc_status pages_map(struct pages *out, size_t bytes, unsigned flags, const char *name) {
+  struct pages p = {.size = pages_round(bytes)};
+  return bytes == 0 ? PMALLOC_ERR_INVALID : make(out, &p, flags, name, -1);
+}
+
+/* ---- files ---- */
+
+enum pmalloc_status pages_map_file(struct pages *out, size_t bytes, unsigned flags,
+                                   const char *name, struct pages_file *file) {
+  size_t unit = flags & PAGES_HUGE_OK ? PAGES_HUGE : pages_page_size();
+  struct pages p = {.size = pages_round(bytes), .shared = 1};
+  p.offset = (file->end + unit - 1) & ~(unit - 1);
+  if (bytes == 0)
+    return PMALLOC_ERR_INVALID;
+  if (p.size == 0 || p.size > (size_t)PTRDIFF_MAX - p.offset) {
+    errno = ENOMEM;
+    return PMALLOC_ERR_NOMEM;
+  }
+  /* The file's pages are there before anything shows them: a first touch that
+   * found no memory would be a SIGBUS. */
+  if (pages_file_check(file) != 0 || pages_call_fallocate(file->fd, p.offset, p.size) != 0)
+    return pages_from_errno();
+  size_t before = file->end;
+  file->end = p.offset + p.size;
+  enum pmalloc_status status = make(out, &p, flags, name, file->fd);
+  if (status != PMALLOC_OK)
+    pages_file_cut(file, before);
+  return status;
+}
+
+enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes) {
+  struct pages p = {.size = pages_round(bytes), .shared = 1};
+  if (p.size == 0 || p.size > (size_t)PTRDIFF_MAX - PAGES_HUGE)
+    return PMALLOC_ERR_INVALID;
+  if (reserve(&p, pages_page_size(), 0) != 0)
+    return pages_from_errno();
+  int done = show(&p, PROT_READ, MAP_SHARED, fd);
+  if (done != 0 && errno == EPERM) { /* before Linux 6.7, through a writable descriptor */
+    int reader = pages_call_reopen(fd);
+    if (reader >= 0) {
+      done = show(&p, PROT_READ, MAP_SHARED, reader);
+      close(reader);
+    }
+  }
+  if (done == 0) {
+    *out = p;
+    return PMALLOC_OK;
+  }
+  int reason = errno;
+  munmap(p.outer, p.outer_size);
+  errno = reason;
+  return pages_from_errno();
 }
 
 /* ---- protecting ---- */
@@ -270,17 +363,18 @@ static int set_protection(const struct pages *p, int prot) {
 }
 
 enum pmalloc_status pages_protect(const struct pages *p) {
-  return set_protection(p, PROT_READ) == 0 ? PMALLOC_OK : from_errno();
+  return set_protection(p, PROT_READ) == 0 ? PMALLOC_OK : pages_from_errno();
 }
 
 /* Mappings made one after the other usually lie side by side. Where their guards
- * are markers, a run of them takes one call: nothing lies in between. */
-static size_t run_of(pages_nth nth, void *of, size_t i, struct pages *run) {
+ * are markers, or guards are meant too, a run of them takes one call: nothing
+ * lies in between. */
+static size_t run_of(pages_nth nth, void *of, size_t i, int with_guards, struct pages *run) {
   const struct pages *p = nth(of, i++);
   *run = *p;
-  if (!p->markers)
+  if (!p->markers && !with_guards)
     return i;
-  for (; (p = nth(of, i)) != NULL && p->markers; i++) {
+  for (; (p = nth(of, i)) != NULL && (p->markers || with_guards); i++) {
     if (p->outer + p->outer_size == run->outer)
       run->outer = p->outer;
     else if (p->outer != run->outer + run->outer_size)
@@ -290,22 +384,135 @@ static size_t run_of(pages_nth nth, void *of, size_t i, struct pages *run) {
   return i;
 }
 
-enum pmalloc_status pages_protect_all(pages_nth nth, void *of) {
+enum pmalloc_status pages_protect_all(pages_nth nth, void *of,
+                                      enum pmalloc_status (*last)(void *)) {
+  enum pmalloc_status status = PMALLOC_OK;
   struct pages run;
-  for (size_t i = 0; nth(of, i) != NULL;) {
-    i = run_of(nth, of, i, &run);
-    if (set_protection(&run, PROT_READ) == 0)
-      continue;
-    /* Back to how it was; the failed call may have done a part of its run. */
-    int reason = errno;
-    while (i-- > 0) {
-      const struct pages *p = nth(of, i);
-      mprotect(p->markers ? p->outer : p->base, p->markers ? p->outer_size : p->size,
-               PROT_READ | PROT_WRITE);
-    }
-    errno = reason;
-    return from_errno();
+  size_t i = 0;
+  while (status == PMALLOC_OK && nth(of, i) != NULL) {
+    i = run_of(nth, of, i, 0, &run);
+    if (set_protection(&run, PROT_READ) != 0)
+      status = pages_from_errno();
   }
+  if (status == PMALLOC_OK && last)
+    status = last(of);
+  if (status == PMALLOC_OK)
+    return status;
+  /* Back to how it was; a failed call may have done a part of its run. */
+  int reason = errno;
+  while (i-- > 0) {
+    const struct pages *p = nth(of, i);
+    mprotect(p->markers ? p->outer : p->base, p->markers ? p->outer_size : p->size,
+             PROT_READ | PROT_WRITE);
+  }
+  errno = reason;
+  return status;
+}
+
+/* ---- sealing ---- */
+
+/* Sealing a part of a mapping splits it, and a guard may have become one with a
+ * foreign mapping beside it: two splits for each run at the worst. There must be
+ * room for them before the first is sealed, for a half can't be taken back. */
+static int room_to_split(size_t runs) {
+  size_t page = pages_page_size(), bytes = (2 * runs + 1) * page;
+  char *room = call_mmap(NULL, bytes, PROT_NONE, MAP_NORESERVE);
+  int made = room == MAP_FAILED ? -1 : 0;
+  for (size_t i = 0; made == 0 && i < runs; i++)
+    made = call_mprotect(room + (2 * i + 1) * page, page, PROT_READ);
+  int reason = errno;
+  if (room != MAP_FAILED)
+    munmap(room, bytes);
+  errno = reason;
+  return made;
+}
+
+enum pmalloc_status pages_can_seal(pages_nth nth, void *of) {
+  struct pages run;
+  size_t runs = 0;
+  if (call_mseal(NULL, 0) != 0)
+    return PMALLOC_ERR_UNSUPPORTED;
+  for (size_t i = 0; nth(of, i) != NULL; runs++)
+    i = run_of(nth, of, i, 1, &run);
+  return room_to_split(runs) == 0 ? PMALLOC_OK : pages_from_errno();
+}
+
+enum pmalloc_status pages_seal_all(pages_nth nth, void *of, int *sealed) {
+  struct pages run;
+  *sealed = 0;
+  for (size_t i = 0; nth(of, i) != NULL; *sealed = 1) {
+    i = run_of(nth, of, i, 1, &run);
+    if (call_mseal(run.outer, run.outer_size) != 0)
+      return pages_from_errno();
+  }
+  return PMALLOC_OK;
+}
+
+/* ---- the immutable tier ---- */
+
+/* Whether this kernel maps a file shared that is sealed already (Linux 6.7). */
+static int maps_sealed_files(void) {
+  struct pages_file probe;
+  if (pages_file_open(&probe, "probe") != PMALLOC_OK)
+    return 0;
+  void *at = MAP_FAILED;
+  if (fcntl(probe.fd, F_ADD_SEALS, PAGES_IMMUTABLE_SEALS) == 0)
+    at = call_mmap_file(NULL, probe.end, PROT_READ, MAP_SHARED, probe.fd, 0);
+  if (at != MAP_FAILED)
+    munmap(at, probe.end);
+  pages_file_close(&probe);
+  return at != MAP_FAILED;
+}
+
+static void map_back(pages_nth nth, void *of, const struct pages_file *file) {
+  const struct pages *p;
+  int kept = errno;
+  for (size_t i = 0; (p = nth(of, i)) != NULL; i++)
+    mmap(p->base, p->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED | MAP_POPULATE, file->fd,
+         (off_t)p->offset);
+  errno = kept;
+}
+
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+                                    enum pmalloc_status (*rest)(void *)) {
+  enum pmalloc_status status = PMALLOC_OK;
+  const struct pages *p;
+  if (pages_file_check(file) != 0)
+    return pages_from_errno();
+  int reader = pages_call_reopen(file->fd);
+  if (reader >= 0 && !pages_is_file(file, reader)) { /* somebody's idea of a /proc */
+    close(reader);
+    reader = -1;
+  }
+  file->makeshift = reader < 0;
+  if (file->makeshift && !maps_sealed_files())
+    return PMALLOC_ERR_UNSUPPORTED;
+  file->reader = file->makeshift ? 0 : reader;
+  int flags = file->makeshift ? MAP_PRIVATE : MAP_SHARED;
+  for (size_t i = 0; status == PMALLOC_OK && (p = nth(of, i)) != NULL; i++) {
+    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) != 0)
+      status = pages_from_errno();
+  }
+  if (status == PMALLOC_OK)
+    status = rest(of);
+  if (status == PMALLOC_OK)
+    return status;
+  map_back(nth, of, file);
+  int reason = errno;
+  if (!file->makeshift)
+    close(reader);
+  file->reader = file->makeshift = 0;
+  errno = reason;
+  return status;
+}
+
+enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file) {
+  const struct pages *p;
+  for (size_t i = 0; file->makeshift && (p = nth(of, i)) != NULL; i++) {
+    if (show(p, PROT_READ, MAP_SHARED | MAP_POPULATE, file->fd) != 0)
+      return pages_from_errno();
+  }
+  file->makeshift = 0;
   return PMALLOC_OK;
 }
 
@@ -317,13 +524,13 @@ enum pmalloc_status pages_retire(struct pages *p) {
   /* At the limit of mappings the kernel refuses even a replacement. Closing
    * the mapping where it lies and dropping its memory needs no new one. */
   if (call_mprotect(p->outer, p->outer_size, PROT_NONE) != 0)
-    return from_errno();
+    return pages_from_errno();
   call_madvise(p->base, p->size, MADV_DONTNEED);
   return PMALLOC_OK;
 }
 
 enum pmalloc_status pages_unmap(struct pages *p) {
-  return call_munmap(p->outer, p->outer_size) == 0 ? PMALLOC_OK : from_errno();
+  return call_munmap(p->outer, p->outer_size) == 0 ? PMALLOC_OK : pages_from_errno();
 }
 
 void *pages_scratch(void *old, size_t old_bytes, size_t bytes) {
@@ -344,90 +551,4 @@ void *pages_scratch(void *old, size_t old_bytes, size_t bytes) {
   if (to >= 2 * PAGES_HUGE)
     (void)call_madvise(p, to, MADV_HUGEPAGE); /* fewer faults; as good without */
   return p;
-}
-
-/* ---- asking ---- */
-
-size_t pages_resident(const struct pages *p) {
-  unsigned char present[1024];
-  size_t page = pages_page_size(), bytes = 0;
-  int kept = errno;
-  for (size_t at = 0; at < p->size; at += sizeof present * page) {
-    size_t part = p->size - at < sizeof present * page ? p->size - at : sizeof present * page;
-    if (mincore(p->base + at, part, present) != 0)
-      break;
-    for (size_t i = 0; i < part / page; i++)
-      bytes += present[i] & 1 ? page : 0;
-  }
-  errno = kept;
-  return bytes;
-}
-
-/* What /proc/self/maps says about a page: 1 read-only, 0 writable, -1 unknown.
- * It does not show guard markers, but nobody asks about those. */
-static int maps_say_readonly(uintptr_t address) {
-  FILE *maps = fopen("/proc/self/maps", "re");
-  char line[512];
-  int answer = -1;
-  if (!maps)
-    return -1;
-  while (answer < 0 && fgets(line, sizeof line, maps)) {
-    unsigned long start, end;
-    char mode[8];
-    if (sscanf(line, "%lx-%lx %7s", &start, &end, mode) != 3)
-      continue; /* the rest of a very long line */
-    if (address >= end)
-      continue;
-    /* The list is sorted: an address below this range is not mapped at all. */
-    answer = address < start || mode[1] != 'w';
-  }
-  fclose(maps);
-  return answer;
-}
-
-int pages_is_readonly(const void *address) {
-  int kept = errno;
-  /* The kernel copies the eight bytes onto themselves: it goes through the same
-   * page tables as a store would, and answers with an error, not a signal. */
-  ssize_t copied = call_peek((void *)(uintptr_t)address, address, 8);
-  int answer;
-  if (copied == 8)
-    answer = 0;
-  else if (copied >= 0 || errno == EFAULT)
-    answer = 1;
-  else
-    answer = maps_say_readonly((uintptr_t)address);
-  errno = kept;
-  return answer;
-}
-
-/* Where process_vm_readv is refused: write() answers EFAULT for what it cannot
- * read, so the bytes go through a pipe, a part at a time that always fits. Bare
- * system calls: the wrappers are cancellation points. */
-static int peek_through_pipe(char *to, const char *from, size_t n) {
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0)
-    return -1;
-  while (n > 0) {
-    size_t part = n < PIPE_BUF ? n : PIPE_BUF;
-    if (syscall(SYS_write, ends[1], from, part) != (long)part ||
-        syscall(SYS_read, ends[0], to, part) != (long)part)
-      break;
-    to += part;
-    from += part;
-    n -= part;
-  }
-  close(ends[0]);
-  close(ends[1]);
-  return n == 0 ? 0 : -1;
-}
-
-int pages_peek(void *to, const void *from, size_t n) {
-  int kept = errno;
-  ssize_t copied = call_peek(to, from, n);
-  int answer = copied == (ssize_t)n ? 0 : -1;
-  if (copied < 0 && errno != EFAULT)
-    answer = peek_through_pipe(to, from, n);
-  errno = kept;
-  return answer;
 }

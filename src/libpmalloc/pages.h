@@ -2,8 +2,14 @@
  *
  * Everything above speaks in these verbs. Each returns an enum pmalloc_status
  * and keeps errno. A reader who wants to know whether memory can ever become
- * writable again needs to read this file (and, later, rare_write) only: there
+ * writable again needs to read pages.c (and, later, rare_write) only: there
  * is a verb to make pages read-only and none to make them writable.
+ *
+ * Three tiers, each on top of the one before:
+ *
+ *   protect     read-only; who can call mprotect can undo it
+ *   seal        the mappings can't be altered, moved or removed any more (mseal)
+ *   immutable   nor can what they show: a memfd whose seals forbid every write
  *
  *        outer                                              outer + outer_size
  *          |  guard  |            base .. base+size          |  guard  |
@@ -30,6 +36,17 @@ struct pages {
   char *outer; /* start of the mapping with its guards */
   size_t outer_size;
   int markers; /* the guards are markers inside the one mapping, not mappings of their own */
+  int shared;  /* shows a file, from `offset` on; else private memory */
+  size_t offset;
+};
+
+/* A memfd that mappings show. All zero: none yet. */
+struct pages_file {
+  int fd;        /* read-only from the moment that the seals are on, where /proc is there */
+  int reader;    /* the same file, opened read-only; 0: not */
+  int makeshift; /* private mappings stand in until the seals are on */
+  uint64_t device, inode; /* a number may be closed behind our back and become another file */
+  size_t end;             /* bytes */
 };
 
 enum pages_flags {
@@ -47,14 +64,65 @@ size_t pages_round(size_t bytes);
  * "pmalloc:NAME" where the kernel can. */
 enum pmalloc_status pages_map(struct pages *out, size_t bytes, unsigned flags, const char *name);
 
+/* Makes the memfd, named as mappings are, with one page at its start that no mapping shows.
+ * PMALLOC_ERR_UNSUPPORTED where the kernel has none that can be sealed. */
+enum pmalloc_status pages_file_open(struct pages_file *file, const char *name);
+
+/* As pages_map(), but what is mapped is new room at the end of the file, shared. */
+enum pmalloc_status pages_map_file(struct pages *out, size_t bytes, unsigned flags,
+                                   const char *name, struct pages_file *file);
+
+/* Writes n bytes at an offset, and lengthens the file where they reach beyond its end. */
+enum pmalloc_status pages_file_write(struct pages_file *file, const void *from, size_t n,
+                                     size_t offset);
+
+/* Cuts the file off at `end`. Where the kernel refuses, the file stays longer: no harm. */
+void pages_file_cut(struct pages_file *file, size_t end);
+
+/* Whether the number still stands for the file: 0, or -1 with errno EBADF. */
+int pages_file_check(const struct pages_file *file);
+
+/* Closes it, unless the number is another file's by now. Its memory lives on where it is mapped. */
+void pages_file_close(struct pages_file *file);
+
+/* Maps somebody else's file read-only between guard pages. */
+enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes);
+
+/* 1 where the file can never change again (its seals say so), 0 where it may, -1 where it has no
+ * seals at all, as an ordinary file. */
+int pages_file_is_immutable(int fd);
+
 /* Makes all of it read-only. There is no way back. */
 enum pmalloc_status pages_protect(const struct pages *p);
 
-/* Makes each of several mappings read-only, or none: where one refuses, those
- * done before are writable again on return. `nth` answers the i-th, or NULL
- * after the last. */
+/* Makes each of several mappings read-only, or none: where one refuses, or what
+ * is to be done `last` (NULL: nothing), those done before are writable again on
+ * return. `nth` answers the i-th, or NULL after the last. */
 typedef const struct pages *(*pages_nth)(void *of, size_t i);
-enum pmalloc_status pages_protect_all(pages_nth nth, void *of);
+enum pmalloc_status pages_protect_all(pages_nth nth, void *of, enum pmalloc_status (*last)(void *));
+
+/* Whether the kernel has mseal, and room for the mappings that sealing these may split off.
+ * Alters nothing. PMALLOC_ERR_UNSUPPORTED where it has not. */
+enum pmalloc_status pages_can_seal(pages_nth nth, void *of);
+
+/* Seals each of several mappings, guards included. There is no way back, not even from a half:
+ * where one refuses, *sealed says whether any was sealed before it. A call for mappings that are
+ * sealed already does nothing, so it may be repeated. */
+enum pmalloc_status pages_seal_all(pages_nth nth, void *of, int *sealed);
+
+/* The immutable tier; `file` is what all the mappings show.
+ *
+ *   pages_close_all()   replaces each writable mapping, in one step that no reader can notice, by a
+ *                       read-only one that does not count as a writer, and then does the `rest`;
+ *                       where that or a mapping fails, all is as it was
+ *   pages_file_seal()   adds the seals. PMALLOC_ERR_BUSY where somebody may still write: pages
+ *                       pinned for input, or another process's writable mapping
+ *   pages_settle_all()  where the first step needed a makeshift, replaces it by the final mapping;
+ *                       may be repeated */
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+                                    enum pmalloc_status (*rest)(void *));
+enum pmalloc_status pages_file_seal(struct pages_file *file);
+enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file);
 
 /* Gives the memory back but keeps the whole range reserved and inaccessible for
  * the life of the process, so that a dangling use faults instead of reading
@@ -90,6 +158,12 @@ enum pages_call {
   PAGES_CALL_MUNMAP,
   PAGES_CALL_MADVISE,
   PAGES_CALL_PEEK,
+  PAGES_CALL_MSEAL,
+  PAGES_CALL_MEMFD,
+  PAGES_CALL_FALLOCATE,
+  PAGES_CALL_WRITE,
+  PAGES_CALL_REOPEN, /* the memfd, read-only, through /proc */
+  PAGES_CALL_ADD_SEALS,
   PAGES_CALL_COUNT
 };
 void pages_inject(enum pages_call call, long countdown, int error, int sticky);

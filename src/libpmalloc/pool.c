@@ -7,8 +7,7 @@
  *                                      DESTROYED ---- forget
  *
  * Creating one takes heap memory for the hot half and a place in the list, and
- * nothing from the kernel. Protecting one walks over its mappings: a call for
- * each chunk and one for each of the few slabs of metadata, all or none.
+ * nothing from the kernel. Protecting one, in three tiers, is pool_seal's.
  *
  * Locks, always taken in this order: the list of pools, one pool, the registry.
  * fork() takes them all, but for pools that never mapped anything: their locks
@@ -25,10 +24,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "beacon.h"
 #include "pool_internal.h"
+#include "redzone.h"
+#include "secret.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static pmalloc_pool *newest;
+static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
+pmalloc_pool *const *const pools_head = &newest;
 static uintptr_t last_id;
 
 /* ---- locks ---- */
@@ -36,12 +40,14 @@ static uintptr_t last_id;
 void pools_lock(void) { pthread_mutex_lock(&list_lock); }
 void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
 pmalloc_pool *pools_newest(void) { return newest; }
+uintptr_t pools_new_id(void) {
+  pools_lock();
+  uintptr_t id = ++last_id;
+  pools_unlock();
+  return id;
+}
 
-void pool_lock_to_map(pmalloc_pool *pool) {
-  if (atomic_load(&pool->mapped)) {
-    pthread_mutex_lock(&pool->lock);
-    return;
-  }
+void pool_lock_first(pmalloc_pool *pool) {
   pools_lock();
   pthread_mutex_lock(&pool->lock);
   atomic_store(&pool->mapped, 1);
@@ -68,30 +74,69 @@ static void after_fork_parent(void) {
 
 static void after_fork_child(void) {
   registry_after_fork(1);
-  for (pmalloc_pool *pool = newest; pool; pool = pool->older)
+  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+    pthread_mutex_init(&pool->lock, NULL);
+    /* Two processes that hand out the same bytes would not notice. */
+    if (pool->file.inode && pool->state == PMALLOC_OPEN)
+      pool->inherited = 1;
+  }
+  for (pmalloc_pool *pool = graves; pool; pool = pool->older)
     pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
 }
 
-static void watch_forks(void) { pthread_atfork(before_fork, after_fork_parent, after_fork_child); }
-
 /* ---- create ---- */
 
-enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+static unsigned flags_of_environment;
+static int environment_ignored;
+
+void pmalloc_ignore_environment(void) { environment_ignored = 1; }
+
+static void read_environment(void) {
+  const char *hardened = environment_ignored ? NULL : secure_getenv("PMALLOC_HARDENED");
+  if (hardened && *hardened && strcmp(hardened, "0") != 0)
+    flags_of_environment = PMALLOC_HARDENED;
+}
+
+static void first_time(void) {
+  read_environment();
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+  beacon_keep();
+}
+
+/* The flags that this library knows. */
+#define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
+
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options) {
+  static const struct pmalloc_options none;
   static pthread_once_t once = PTHREAD_ONCE_INIT;
+  if (!options)
+    options = &none;
   size_t length = name ? strnlen(name, PMALLOC_NAME_MAX + 1) : PMALLOC_NAME_MAX + 1;
-  size_t rounded = pages_round(chunk_size);
-  if (length > PMALLOC_NAME_MAX || (chunk_size && rounded == 0) ||
-      rounded > (size_t)PTRDIFF_MAX / 2)
+  size_t rounded = pages_round(options->chunk_size);
+  if (length > PMALLOC_NAME_MAX || (options->chunk_size && rounded == 0) ||
+      rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
+      options->flags & ~KNOWN_FLAGS)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, watch_forks);
+  pthread_once(&once, first_time);
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
+  pool->self = pool;
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
+  pool->backing = options->backing;
+  pool->flags = options->flags | flags_of_environment;
   memcpy(pool->name, name, length + 1);
   pools_lock();
+  enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
+  if (status != PMALLOC_OK) {
+    pools_unlock();
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+    return status;
+  }
   pool->id = ++last_id;
   pool->older = newest;
   if (newest)
@@ -102,36 +147,9 @@ enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, si
   return PMALLOC_OK;
 }
 
-/* ---- protect ---- */
-
-/* All mappings of a pool, chunks first: the metadata tells of them until the end. */
-static const struct pages *nth_mapping(void *of, size_t i) {
-  const pmalloc_pool *pool = of;
-  if (i < pool->cold->chunks)
-    return &cold_chunk_at(pool->cold, (uint32_t)i)->pages;
-  i -= pool->cold->chunks;
-  const struct cold_slab *slab = pool->slabs;
-  while (slab && i-- > 0)
-    slab = slab->older;
-  return slab ? &slab->pages : NULL;
-}
-
-enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool) {
-  enum pmalloc_status status = PMALLOC_OK;
-  pthread_mutex_lock(&pool->lock);
-  if (pool->state != PMALLOC_OPEN) {
-    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  } else if (pool->cold) {
-    /* Written first, while it can be: it turns read-only with the rest. */
-    __atomic_store_n(&pool->cold->state, PMALLOC_PROTECTED, __ATOMIC_RELAXED);
-    status = pages_protect_all(nth_mapping, pool);
-    if (status != PMALLOC_OK)
-      __atomic_store_n(&pool->cold->state, PMALLOC_OPEN, __ATOMIC_RELAXED);
-  }
-  if (status == PMALLOC_OK)
-    pool->state = PMALLOC_PROTECTED;
-  pthread_mutex_unlock(&pool->lock);
-  return status;
+enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size) {
+  const struct pmalloc_options options = {.chunk_size = chunk_size};
+  return pmalloc_pool_create_with(out, name, &options);
 }
 
 /* ---- destroy ---- */
@@ -171,11 +189,18 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
 /* The first mapping decides: while none was given back, a failure leaves the
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
-enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
+static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   enum pmalloc_status status = PMALLOC_OK;
   pthread_mutex_lock(&pool->lock);
+  if (!damaged && pool->state != PMALLOC_DESTROYED_STATE && pool->tier == PMALLOC_PLAIN &&
+      (status = redzone_check_all(pool)) != PMALLOC_OK) {
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+  }
   if (pool->state == PMALLOC_DESTROYED_STATE && !pool->cold) {
     status = PMALLOC_ERR_DESTROYED;
+  } else if (pool->tier != PMALLOC_PLAIN || pool->half != PMALLOC_PLAIN) {
+    status = PMALLOC_ERR_SEALED;
   } else if (pool->cold) {
     uint32_t chunks = pool->cold->chunks;
     const struct cold_slab *slabs = pool->slabs;
@@ -190,13 +215,20 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) {
       return status;
     }
   }
-  pool->state = PMALLOC_DESTROYED_STATE;
+  if (status == PMALLOC_OK)
+    pages_file_close(&pool->file);
+  if (status != PMALLOC_ERR_SEALED)
+    pool->state = PMALLOC_DESTROYED_STATE;
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
 
-void pmalloc_pool_forget(pmalloc_pool *pool) {
-  pools_lock();
+enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) { return destroy(pool, 0); }
+
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool) { return destroy(pool, 1); }
+
+/* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of. */
+static int unlist(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   int alive = pool->cold != NULL;
   if (!alive) {
@@ -206,15 +238,34 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
       newest = pool->older;
     if (pool->older)
       pool->older->newer = pool->newer;
+    pages_file_close(&pool->file);
+    free(pool->freed);
+    pool->freed = NULL;
+    blocks_release(&pool->blocks);
   }
   pthread_mutex_unlock(&pool->lock);
+  return !alive;
+}
+
+void pmalloc_pool_forget(pmalloc_pool *pool) {
+  pools_lock();
+  int unlisted = unlist(pool);
   pools_unlock();
-  if (alive)
-    return; /* its memory is in use: the handle must stay */
-  free(pool->freed);
-  blocks_release(&pool->blocks);
+  if (!unlisted)
+    return;
+  pool->self = NULL;
   pthread_mutex_destroy(&pool->lock);
   free(pool);
+}
+
+void pmalloc_pool_entomb(pmalloc_pool *pool) {
+  pools_lock();
+  if (unlist(pool)) {
+    pool->newer = NULL;
+    pool->older = graves;
+    graves = pool;
+  }
+  pools_unlock();
 }
 
 /* ---- what it is ---- */
@@ -223,6 +274,8 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   memset(out, 0, sizeof *out);
   pthread_mutex_lock(&pool->lock);
   out->state = pool->state;
+  out->tier = pool->tier;
+  out->backing = pool->backing;
   out->chunks = pool->cold ? pool->cold->chunks : 0;
   out->reserved_bytes = pool->reserved_bytes;
   out->used_bytes = pool->used_bytes;
@@ -234,8 +287,14 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   pthread_mutex_unlock(&pool->lock);
 }
 
+int pmalloc_pool_is(const pmalloc_pool *pool) {
+  return pool && (uintptr_t)pool % _Alignof(pmalloc_pool) == 0 && pool->self == pool;
+}
+
 const char *pmalloc_pool_name(const pmalloc_pool *pool) { return pool->name; }
 
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool) { return pool->id; }
 
 enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool) { return pool->state; }
+
+enum pmalloc_tier pmalloc_pool_tier(const pmalloc_pool *pool) { return pool->tier; }

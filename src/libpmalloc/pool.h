@@ -39,6 +39,8 @@ enum pmalloc_state { PMALLOC_OPEN, PMALLOC_PROTECTED, PMALLOC_DESTROYED_STATE };
 
 struct pmalloc_stats {
   enum pmalloc_state state;
+  enum pmalloc_tier tier;
+  enum pmalloc_backing backing;
   uint32_t chunks;
   size_t reserved_bytes; /* usable bytes of all chunks */
   size_t used_bytes;     /* handed out and not freed, granule-rounded */
@@ -48,9 +50,33 @@ struct pmalloc_stats {
   size_t hot_bytes;      /* resident bytes of hot metadata */
 };
 
-/* Creates an empty pool; maps nothing. chunk_size 0 lets chunks grow with the
- * pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones from there); else every chunk is that many
- * bytes, rounded to pages (a larger allocation still gets a chunk of its own). */
+/* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
+struct pmalloc_options {
+  size_t chunk_size; /* 0 lets chunks grow with the pool (16 KiB, 64 KiB, doubling, 2 MiB huge ones
+                        from there); else every chunk is that many bytes, rounded to pages (a larger
+                        allocation still gets a chunk of its own) */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
+};
+
+/* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
+ * set-uid program. After this call, which comes before the first pool, it is ignored. */
+void pmalloc_ignore_environment(void);
+
+/* The damage that the latest PMALLOC_ERR_CORRUPT of this pool was about. 1, or 0 where there was
+ * none. */
+int pmalloc_pool_corruption(pmalloc_pool *pool, struct pmalloc_corruption *out);
+
+/* Looks at all redzones of the pool, as pmalloc_pool_protect() does. PMALLOC_OK also where it has
+ * none. */
+enum pmalloc_status pmalloc_pool_check(pmalloc_pool *pool);
+
+/* Creates an empty pool; maps nothing. PMALLOC_ERR_INVALID for a name, a size, a backing or a
+ * flag that no pool can have. Options may be NULL: all zero. */
+enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
+                                             const struct pmalloc_options *options);
+
+/* The same with no option but the size of chunks. */
 enum pmalloc_status pmalloc_pool_create(pmalloc_pool **out, const char *name, size_t chunk_size);
 
 /* Makes sure `bytes` more can be allocated without asking the kernel. */
@@ -59,6 +85,18 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes);
 /* Hands out `size` zeroed bytes (0 counts as 1) at a multiple of `align` (power of two, up to
  * a page; 0: 16). */
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out);
+
+/* Other forms of the same; all memory is zeroed where nothing is copied into it. The array form
+ * answers PMALLOC_ERR_NOMEM where n times size overflows. */
+enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size, void **out);
+enum pmalloc_status pmalloc_pool_copy(pmalloc_pool *pool, const void *from, size_t size,
+                                      void **out);
+enum pmalloc_status pmalloc_pool_strdup(pmalloc_pool *pool, const char *text, char **out);
+
+/* The pool of those who want none of their own, made at the first call, named "global". It is
+ * protected once, like any other: from then on it refuses allocations. Destroyed, it is made anew;
+ * it must not be forgotten. */
+enum pmalloc_status pmalloc_pool_global(pmalloc_pool **out);
 
 /* Takes an allocation back before protect: its bytes are zeroed and used again.
  * After protect it only drops out of the accounting. */
@@ -99,16 +137,40 @@ int pmalloc_root_lookup(const char *name, void **root);
 /* Makes chunks and cold metadata read-only. PMALLOC_ERR_PROTECTED the second time. */
 enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool);
 
-/* Ends the pool: memory goes back, the ranges stay reserved and inaccessible
- * and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays valid
- * (state DESTROYED) until pmalloc_pool_forget(). */
+/* The same, and goes on to a tier. All or nothing: on an error the pool is open as before,
+ * PMALLOC_ERR_INVALID      no such tier, or immutable without a memfd
+ * PMALLOC_ERR_UNSUPPORTED  this kernel or a sandbox has no mseal, or no way to map a sealed file
+ * PMALLOC_ERR_BUSY         somebody may still write: pages pinned for input (io_uring's registered
+ *                          buffers, vmsplice, RDMA), or a child forked while the pool was open
+ * but for one, that needs another thread to take the last mappings at the wrong moment:
+ * PMALLOC_ERR_HALF_SEALED  the pool is protected, and sealed in part; the same call goes on */
+enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tier tier);
+
+/* The descriptor of an immutable pool's memfd: the pool's own, to be duplicated or sent, not to be
+ * closed. PMALLOC_ERR_INVALID where the pool is not immutable, PMALLOC_ERR_SYSTEM with EBADF where
+ * somebody closed it. */
+enum pmalloc_status pmalloc_pool_fileno(pmalloc_pool *pool, int *fd);
+
+/* PMALLOC_ERR_SEALED for a sealed pool. Else ends it: memory goes back, the ranges stay reserved
+ * and inaccessible and answer PMALLOC_DESTROYED with the pool's name from then on. The handle stays
+ * valid (state DESTROYED) until pmalloc_pool_forget(). */
 enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool);
+/* The same, without looking at redzones: the way out where they were hit. */
+enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool);
 /* Frees the handle of a destroyed pool, or of one that never mapped anything. */
 void pmalloc_pool_forget(pmalloc_pool *pool);
+/* Keeps the handle of a destroyed pool for good, so that late calls are told PMALLOC_ERR_DESTROYED.
+ * Once for a pool; not forget() after it. */
+void pmalloc_pool_entomb(pmalloc_pool *pool);
+
+/* 1 where the pointer, which may be NULL but must be readable, is the handle of a pool that was not
+ * forgotten. */
+int pmalloc_pool_is(const pmalloc_pool *pool);
 
 void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out);
 /* Cheap: no lock is taken. */
 enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool);
+enum pmalloc_tier pmalloc_pool_tier(const pmalloc_pool *pool);
 const char *pmalloc_pool_name(const pmalloc_pool *pool);
 uintptr_t pmalloc_pool_id(const pmalloc_pool *pool);
 

@@ -5,6 +5,8 @@
  *    cold     the metadata that becomes read-only
  *    alloc    raw allocations      blocks   the free ones among them
  *    region   regions of objects   root     the root and its check word
+ *    pool_seal  protect, in its three tiers
+ *    share    what another process needs to find allocations in a memfd
  *
  * Nothing here is trusted by whoever answers a fault.
  *
@@ -23,6 +25,13 @@
 #include "pool.h"
 #include "registry_internal.h"
 
+#if defined(__has_include)
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+#define POOL_KNOWS_THREADS
+#endif
+#endif
+
 /* How to take the newest region back. */
 struct region_undo {
   int pending;
@@ -37,12 +46,19 @@ struct region_undo {
 };
 
 struct pmalloc_pool {
+  const struct pmalloc_pool *self; /* tells a handle from any other pointer */
   pthread_mutex_t lock;
   struct pmalloc_pool *newer, *older; /* under the list lock */
   atomic_int mapped;                  /* may have mappings; set under the list lock */
   enum pmalloc_state state;
   uintptr_t id;
   size_t chunk_size; /* 0: growing */
+  enum pmalloc_backing backing;
+  unsigned flags; /* enum pmalloc_option_flags */
+  struct pages_file file;
+  enum pmalloc_tier tier;
+  enum pmalloc_tier half; /* what a seal that stopped half-way was to become; PLAIN: none did */
+  int inherited;          /* it was open when the maker of this process forked, and is shared */
 
   struct registry_record *record;
   struct cold *cold;
@@ -54,6 +70,7 @@ struct pmalloc_pool {
   size_t next_bytes[2];                             /* size of the next chunk, by kind */
   uint64_t **freed; /* by chunk: bit i: the allocation that began at granule i was freed */
   uint32_t freed_capacity;
+  int any_freed; /* a bit was set there, ever */
   struct blocks blocks;
   size_t freed_since_scan; /* granules */
 
@@ -61,16 +78,51 @@ struct pmalloc_pool {
   size_t hot_bytes; /* of heap memory behind this struct */
   uint32_t open_regions;
   struct region_undo undo;
+  struct pmalloc_corruption corruption; /* the latest */
   char name[];
 };
 
 /* Takes the pool's lock, for what may map its first page: fork() must know. */
-void pool_lock_to_map(pmalloc_pool *pool);
+void pool_lock_first(pmalloc_pool *pool);
+static inline void pool_lock_to_map(pmalloc_pool *pool) {
+  if (atomic_load_explicit(&pool->mapped, memory_order_acquire))
+    pthread_mutex_lock(&pool->lock);
+  else
+    pool_lock_first(pool);
+}
+
+/* The same where it is most of what a call costs: while there is one thread only, which libc
+ * says where it can, there is nobody to lock out. Answers whether it took the lock. */
+static inline int pool_lock_quick(pmalloc_pool *pool) {
+#ifdef POOL_KNOWS_THREADS
+  if (__libc_single_threaded && atomic_load_explicit(&pool->mapped, memory_order_relaxed))
+    return 0;
+#endif
+  pool_lock_to_map(pool);
+  return 1;
+}
+
+/* Why nothing may be put into the pool; PMALLOC_OK where something may. Under its lock. */
+static inline enum pmalloc_status pool_is_open(const pmalloc_pool *pool) {
+  if (pool->state != PMALLOC_OPEN)
+    return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+  return pool->inherited ? PMALLOC_ERR_FORKED : PMALLOC_OK;
+}
+
+/* Writes the directory of the pool's allocations behind the last chunk of its memfd, for other
+ * processes; makes the memfd where there is none yet. */
+enum pmalloc_status share_write_directory(pmalloc_pool *pool);
 
 /* The lock of the list of pools. */
 void pools_lock(void);
 void pools_unlock(void);
 pmalloc_pool *pools_newest(void);
+
+/* Where the newest pool is kept, for the beacon. */
+extern pmalloc_pool *const *const pools_head;
+
+/* A number no pool of this process has or will have. Takes that lock. */
+uintptr_t pools_new_id(void);
 
 /* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,

@@ -64,11 +64,9 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
     return PMALLOC_ERR_NOMEM;
   }
   size_t count = size == 0 ? 1 : (size + PMALLOC_OBJECT_GRANULE - 1) / PMALLOC_OBJECT_GRANULE;
-  enum pmalloc_status status = PMALLOC_OK;
   pool_lock_to_map(pool);
-  if (pool->state != PMALLOC_OPEN)
-    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  else
+  enum pmalloc_status status = pool_is_open(pool);
+  if (status == PMALLOC_OK)
     status = find_chunk(pool, count, &undo);
   if (status == PMALLOC_OK) {
     struct cold_chunk *chunk = undo.chunk;

@@ -362,7 +362,7 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
   out->pool_name = record->name;
   out->pool_id = record->id;
   out->chunk_index = range.index;
-  if (range.chunk) {
+  if (range.chunk || record->shared) {
     out->chunk_start = range.start;
     out->chunk_end = range.end;
   }
@@ -375,8 +375,14 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
   const struct cold_chunk *chunk = range.chunk ? sound_chunk(&range) : NULL;
   if (chunk)
     out->kind = cold_kind(chunk);
+  if (record->shared)
+    out->protected_ = 1;
   if (addr < range.start || addr >= range.end) {
     out->place = PMALLOC_GUARD;
+  } else if (record->shared) {
+    out->place = PMALLOC_DATA;
+    out->offset_in_chunk = addr - range.start;
+    share_find(record->shared, out);
   } else if (!range.chunk) {
     out->place = PMALLOC_METADATA;
   } else {

@@ -17,6 +17,7 @@
 struct registry_record {
   uintptr_t id;
   const struct cold *cold;
+  const struct pmalloc_shared *shared; /* another process's pool, mapped here; then no cold */
   atomic_uint destroyed;
   atomic_uint readers; /* lookups that are reading cold metadata right now */
   char name[];
@@ -50,6 +51,10 @@ void registry_remove(const struct pages *p);
  * no lookup reads the pool's cold metadata any more. `revive` undoes it. */
 void registry_bury(struct registry_record *record);
 void registry_revive(struct registry_record *record);
+
+/* share: what of a foreign pool lies at the address, where `range` is its mapping and out has its
+ * bounds. Async-signal-safe. */
+void share_find(const struct pmalloc_shared *shared, struct pmalloc_where *out);
 
 /* fork() */
 void registry_before_fork(void);

@@ -18,51 +18,10 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include <errno.h>
 #include <string.h>
-#include <sys/auxv.h>
-#include <sys/random.h>
 
 #include "pool_internal.h"
-#include "siphash.h"
-
-/* Room for one whole page of at most 64 KiB, wherever the linker put it: the
- * page must hold nothing else, because it is made read-only. */
-#define LARGEST_PAGE ((size_t)64 << 10)
-static unsigned char key_room[2 * LARGEST_PAGE];
-static int key_ready; /* under the list lock */
-
-static unsigned char *key_page(void) {
-  uintptr_t mask = pages_page_size() - 1;
-  return (unsigned char *)(((uintptr_t)key_room + mask) & ~mask);
-}
-
-/* Fills the key once. Called with the list lock held. */
-static enum pmalloc_status make_key(void) {
-  unsigned char key[16];
-  size_t got = 0;
-  if (key_ready)
-    return PMALLOC_OK;
-  while (got < sizeof key) {
-    ssize_t n = getrandom(key + got, sizeof key - got, 0);
-    if (n > 0) {
-      got += (size_t)n;
-    } else if (errno != EINTR) {
-      /* No getrandom in this sandbox: the kernel gave every process 16 random
-       * bytes at its start. */
-      const void *given = (const void *)getauxval(AT_RANDOM);
-      if (!given)
-        return PMALLOC_ERR_SYSTEM;
-      memcpy(key, given, sizeof key);
-      break;
-    }
-  }
-  memcpy(key_page(), key, sizeof key);
-  struct pages page = {.base = (char *)key_page(), .size = pages_page_size()};
-  enum pmalloc_status status = pages_protect(&page);
-  key_ready = status == PMALLOC_OK;
-  return status;
-}
+#include "secret.h"
 
 static uint64_t check_word(const struct cold *address, uintptr_t id, uintptr_t root,
                            const char *name) {
@@ -75,19 +34,18 @@ static uint64_t check_word(const struct cold *address, uintptr_t id, uintptr_t r
   said.id = id;
   said.root = root;
   memcpy(said.name, name, n);
-  return siphash24(key_page(), &said, 3 * sizeof(uintptr_t) + n);
+  return secret_digest(&said, 3 * sizeof(uintptr_t) + n);
 }
 
 enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root) {
   pools_lock();
-  enum pmalloc_status status = make_key();
+  enum pmalloc_status status = secret_ready();
   pools_unlock();
   if (status != PMALLOC_OK)
     return status;
   pool_lock_to_map(pool);
-  if (pool->state != PMALLOC_OPEN)
-    status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  else if (!pool->cold)
+  status = pool_is_open(pool);
+  if (status == PMALLOC_OK && !pool->cold)
     status = cold_open(pool, 0);
   if (status == PMALLOC_OK) {
     struct cold *cold = pool->cold;

@@ -7,6 +7,8 @@
  */
 #include "status.h"
 
+#include <errno.h>
+
 const char *pmalloc_status_text(enum pmalloc_status status) {
   switch (status) {
   case PMALLOC_OK:
@@ -25,6 +27,57 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "the address was not handed out by this pool";
   case PMALLOC_ERR_DOUBLE_FREE:
     return "the allocation was freed before";
+  case PMALLOC_ERR_SEALED:
+    return "the pool is sealed";
+  case PMALLOC_ERR_UNSUPPORTED:
+    return "this kernel does not have what it takes, or does not allow it";
+  case PMALLOC_ERR_BUSY:
+    return "its memory is pinned, or another process may still write it";
+  case PMALLOC_ERR_HALF_SEALED:
+    return "it is protected, but sealed only in part; ask again";
+  case PMALLOC_ERR_FORKED:
+    return "it was open when this process was forked; only its maker may fill it";
+  case PMALLOC_ERR_MUTABLE:
+    return "the file has not the seals that keep it from changing";
+  case PMALLOC_ERR_FORMAT:
+    return "the file is not that of an immutable pool, or it is damaged";
+  case PMALLOC_ERR_CORRUPT:
+    return "something wrote where only pmalloc may write";
   }
   return "an unknown status";
+}
+
+int pmalloc_status_errno(enum pmalloc_status status) {
+  switch (status) {
+  case PMALLOC_OK:
+  case PMALLOC_ERR_SYSTEM:
+  case PMALLOC_ERR_UNSUPPORTED:
+  case PMALLOC_ERR_HALF_SEALED:
+    return 0;
+  case PMALLOC_ERR_NOMEM:
+    return ENOMEM;
+  case PMALLOC_ERR_INVALID:
+    return EINVAL;
+  case PMALLOC_ERR_PROTECTED:
+    return EROFS;
+  case PMALLOC_ERR_DESTROYED:
+    return ESTALE;
+  case PMALLOC_ERR_FOREIGN:
+    return EFAULT;
+  case PMALLOC_ERR_DOUBLE_FREE:
+    return EALREADY;
+  case PMALLOC_ERR_SEALED:
+    return EPERM;
+  case PMALLOC_ERR_BUSY:
+    return EBUSY;
+  case PMALLOC_ERR_FORKED:
+    return EACCES;
+  case PMALLOC_ERR_MUTABLE:
+    return ETXTBSY;
+  case PMALLOC_ERR_FORMAT:
+    return EBADMSG;
+  case PMALLOC_ERR_CORRUPT:
+    return EUCLEAN;
+  }
+  return EINVAL;
 }

@@ -1,4 +1,4 @@
-/* What every call of libpmalloc answers.
+/* What every call of libpmalloc answers: enum pmalloc_status, of the public header.
  *
  * A call either does all of its work and returns PMALLOC_OK, or does none of it
  * and returns the reason. Where the reason came from the kernel, errno is left
@@ -9,18 +9,12 @@
 #ifndef PMALLOC_STATUS_H
 #define PMALLOC_STATUS_H
 
-enum pmalloc_status {
-  PMALLOC_OK = 0,
-  PMALLOC_ERR_NOMEM,      /* no memory, no address space or no mapping left */
-  PMALLOC_ERR_SYSTEM,     /* a system call failed; see errno */
-  PMALLOC_ERR_INVALID,    /* an argument no pool could honour */
-  PMALLOC_ERR_PROTECTED,  /* the pool is protected: nothing may be allocated or written */
-  PMALLOC_ERR_DESTROYED,  /* the pool has ended */
-  PMALLOC_ERR_FOREIGN,    /* the address was not handed out by this pool */
-  PMALLOC_ERR_DOUBLE_FREE /* the allocation was freed before */
-};
+#include <pmalloc.h>
 
 /* One short English clause for a status, for messages. Never NULL. */
 const char *pmalloc_status_text(enum pmalloc_status status);
+
+/* The errno that stands for a status; 0 where errno is the kernel's and says it already. */
+int pmalloc_status_errno(enum pmalloc_status status);
 
 #endif

@@ -15,7 +15,7 @@ After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
 """
 
 from ._classes import register
-from ._core import Allocation, FrozenDict, FrozenInstance, FrozenList, FrozenSet
+from ._core import Allocation, FrozenDict, FrozenInstance, FrozenList, FrozenSet, SharedPool
 from ._errors import (
     CorruptionError,
     DestroyedError,
@@ -24,8 +24,12 @@ from ._errors import (
     SealedError,
     UnfreezableError,
 )
+from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
-from ._pools import Pool, pool_of, pools
+from ._pools import Pool, global_pool, pool_of, pools
+from ._preview import Preview, preview
+from ._shared import open_shared
+from ._usercopy import check_object_size
 
 __version__ = "0.1.0"
 
@@ -39,13 +43,21 @@ __all__ = [
     "FrozenSet",
     "PmallocError",
     "Pool",
+    "Preview",
     "ProtectedError",
     "SealedError",
+    "SharedPool",
     "UnfreezableError",
+    "check_object_size",
     "freeze",
+    "get_include",
+    "get_library_dir",
+    "global_pool",
     "is_protected",
+    "open_shared",
     "pool_of",
     "pools",
+    "preview",
     "register",
     "root",
     "thaw",

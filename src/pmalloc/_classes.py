@@ -8,7 +8,6 @@ replaced by something else first, or cannot be frozen. Users have the first word
 
 from __future__ import annotations
 
-import _abc
 import abc
 import collections
 import functools
@@ -91,8 +90,8 @@ def _checked(cls: type, replace: Callable[[Any], object]) -> Callable[[Any], obj
         stands = replace(obj)
         if stands is obj or (type(stands) is not object and issubclass(type(stands), cls)):
             raise UnfreezableError(
-                f"cannot freeze {type(obj).__name__}: what register({cls.__name__}, replace=...) "
-                f"gave for it is a {type(stands).__name__} again; give something of another class"
+                f"register({cls.__name__}, replace=...) gave a {type(stands).__name__} again; "
+                f"it must give something of another class"
             )
         return stands
 
@@ -154,12 +153,16 @@ _SUBCLASS_ADVICE: dict[type, str] = {
 }
 
 
+_ITERATOR: type = Iterator
+
+
 def _module_class(cls: type, module: str, name: str) -> bool:
     return cls.__module__ == module and cls.__qualname__ == name
 
 
 def _is_enum(cls: type) -> bool:
-    return any(_module_class(meta, "enum", "EnumType") for meta in type(cls).__mro__)
+    metaclass: type = type(cls)
+    return any(_module_class(base, "enum", "EnumType") for base in type.mro(metaclass))
 
 
 def _resolve_standard(cls: type) -> Verdict | None:
@@ -192,31 +195,48 @@ def _resolve(cls: type) -> Verdict:
     if known is not None:
         return known
     if _structs.is_struct(cls):
-        return "struct", None
-    if cls.__module__ == "numpy":
+        return "struct", _omits(cls)
+    if any(base.__module__ == "numpy" for base in cls.__mro__):
         return _resolve_numpy(cls)
     for base, advice in _SUBCLASS_ADVICE.items():
         if issubclass(cls, base):
             return "refuse", advice
-    if issubclass(cls, Iterator):
+    if issubclass(cls, _ITERATOR):
         return "refuse", "it is consumed by reading; freeze list(x)"
-    return "instance", None
+    return "instance", _omits(cls)
+
+
+def _omits(cls: type) -> frozenset[str] | None:
+    said = _registration(cls)
+    return said.omit if said is not None and said.omit else None
 
 
 def _resolve_numpy(cls: type) -> Verdict:
-    if cls.__qualname__ == "ndarray":
-        return "refuse", "arrays are not data that freezes yet; freeze x.tolist()"
+    if cls.__module__ == "numpy" and cls.__qualname__ in {"ndarray", "memmap"}:
+        return "adopt", _adopt_array
+    if any(_module_class(base, "numpy", "ndarray") for base in cls.__mro__):
+        return "refuse", "it is a subclass of numpy.ndarray; freeze numpy.asarray(x)"
     if hasattr(cls, "item"):
         return "refuse", "it is a NumPy scalar; freeze x.item()"
-    return "instance", None
+    return "instance", _omits(cls)
+
+
+def _adopt_array(array: Any, pool: Any) -> object:
+    """The same array with its data in the pool. Its header stays in ordinary memory."""
+    if array.dtype.hasobject:
+        raise UnfreezableError("its items are Python objects; freeze x.tolist()")
+    return array if pool is None else pool.copy_array(array)
 
 
 # ---- twins ------------------------------------------------------------------------------------
 
 
 class _Recomputed:
-    """In place of a functools.cached_property: what was cached before is in the instance's
-    __dict__ and found there first; what was not is computed at each read."""
+    """In place of a functools.cached_property.
+
+    What was cached before is in the instance's __dict__ and found there first; what was not is
+    computed at each read.
+    """
 
     def __init__(self, func: Callable[[Any], object]) -> None:
         self.func = func
@@ -278,8 +298,7 @@ def _make_twin(cls: type) -> type:
         "__module__": cls.__module__,
         "__qualname__": cls.__qualname__,
         "__doc__": cls.__doc__,
-        # Calling the twin, as type(self)(...) in a method does, gives an ordinary instance.
-        "__new__": lambda _twin, /, *args, **kwargs: cls(*args, **kwargs),
+        "__new__": _structs.new(cls),
     }
     if cls.__dictoffset__:
         namespace["__dict__"] = _core.instance_dict
@@ -296,16 +315,20 @@ def _make_twin(cls: type) -> type:
             elif isinstance(namespace.get(name), _Recomputed):
                 del namespace[name]
     # Some serialisers look for these in the class's own __dict__.
-    for name in ("__dataclass_fields__", "__dataclass_params__"):
+    for name in ("__dataclass_fields__", "__dataclass_params__", "__attrs_attrs__"):
         if hasattr(cls, name):
             namespace[name] = getattr(cls, name)
-    said = _registration(cls)
-    if said is not None and said.omit:
-        namespace |= {"__getattr__": _omitted(cls, said.omit)}
+    if omits := _omits(cls):
+        namespace["__getattr__"] = _omitted(cls, omits)
     twin = type.__new__(type(cls), cls.__name__, (_core.FrozenInstance, cls), namespace)
     if isinstance(cls, abc.ABCMeta):
-        _abc._abc_init(twin)  # else it would share, and spoil, the original's caches
+        _abc_init(twin)  # else it would share, and spoil, the original's caches
     return twin
+
+
+def _abc_init(twin: type) -> None:
+    """What ABCMeta does to a new class besides making it."""
+    sys.modules["_abc"]._abc_init(twin)
 
 
 def _omitted(cls: type, names: frozenset[str]) -> Callable[[object, str], object]:
@@ -314,8 +337,8 @@ def _omitted(cls: type, names: frozenset[str]) -> Callable[[object, str], object
     def getattr_(self: object, name: str) -> object:
         if name in names:
             raise AttributeError(
-                f"frozen '{cls.__name__}' object has no attribute {name!r}: it was registered to be "
-                f"left out"
+                f"frozen '{cls.__name__}' object has no attribute {name!r}: it was registered to "
+                "be left out"
             )
         if original is not None:
             return original(self, name)

@@ -1,6 +1,9 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
-from typing import ClassVar, Literal, Self, TypedDict, TypeVar, final, overload
+from collections.abc import Buffer, Callable, Iterable, Iterator
+from typing import Any, ClassVar, Literal, Never, Self, TypedDict, TypeVar, final, overload
+
+from _typeshed import FileDescriptorLike
 
 from ._pools import Pool as _PythonPool
 
@@ -27,11 +30,20 @@ class UnfreezableError(PmallocError, TypeError):
     path: str
 
 class CorruptionError(PmallocError):
-    """A pool's metadata is not what pmalloc wrote there."""
+    """Something wrote where only pmalloc may write: around an allocation, or into metadata.
+
+    Where a redzone was hit: `address` and `size` of the allocation, and `offset` of the first byte
+    that is wrong, below 0 in front of it. Else they are None.
+    """
+
+    address: int | None
+    size: int | None
+    offset: int | None
 
 class PoolStats(TypedDict):
     name: str
-    state: Literal["open", "protected", "destroyed"]
+    state: Literal["open", "protected", "sealed", "immutable", "destroyed"]
+    backing: Literal["private", "memfd"]
     chunks: int
     reserved_bytes: int
     used_bytes: int
@@ -40,6 +52,20 @@ class PoolStats(TypedDict):
     metadata_bytes: int
     shared_key_bytes: int
     views: int
+
+class FrozenInstance:
+    """What all frozen instances of Python classes are, besides their own class."""
+
+class PreviewDict(TypedDict):
+    objects: int
+    pool_bytes: int
+    shared_key_bytes: int
+    ordinary_bytes: int
+    types: dict[type, int]
+    external: list[tuple[str, object, str]]
+    n_external: int
+    refused: list[tuple[str, object, str]]
+    n_refused: int
 
 @final
 class Allocation:
@@ -57,9 +83,55 @@ class Allocation:
     @property
     def freed(self) -> bool:
         """Whether it was freed."""
+    @property
+    def shared_index(self) -> int | None:
+        """Its number in the eyes of `open_shared`; None unless its pool is immutable."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __release_buffer__(self, view: memoryview, /) -> None: ...
+
+@final
+class ArrayData:
+    """The memory of a NumPy array in a pool. Pool.ndarray() makes it."""
+
+    @property
+    def pool(self) -> _PythonPool:
+        """The pool it belongs to."""
+    def __buffer__(self, flags: int, /) -> memoryview: ...
+
+@final
+class SharedPool:
+    """Another process's immutable pool, read-only; `open_shared` makes it.
+
+    A sequence of read-only memoryviews, one for each allocation that was alive when the pool was
+    made immutable, in the order of addresses: `Allocation.shared_index` is the number of one.
+    """
+
+    @property
+    def name(self) -> str:
+        """The pool's name in the process that made it."""
+    @property
+    def views(self) -> tuple[memoryview, ...]:
+        """All allocations."""
+    @property
+    def nbytes(self) -> int:
+        """Bytes that are mapped; 0 once closed."""
+    @property
+    def sealed(self) -> bool:
+        """Whether the mapping is sealed, and stays for the life of the process."""
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed."""
+    def __len__(self) -> int: ...
+    def __getitem__(self, n: int, /) -> memoryview: ...
+    def __iter__(self) -> Iterator[memoryview]: ...
+    def close(self) -> None:
+        """Gives the memory back. Closing a closed one does nothing.
+
+        Raises:
+            SealedError: it was opened with `seal`, and the kernel can.
+            BufferError: views of it are alive.
+        """
 
 # Calling a frozen type gives what calling the plain one would: a type checker cannot say that.
 
@@ -80,18 +152,29 @@ class FrozenSet(frozenset[_T_co]):
 class Pool:
     """A named group of chunks that are protected together; see pmalloc.Pool."""
 
-    def __new__(cls, name: str, *, chunk_size: int = 0) -> Self: ...
+    def __new__(
+        cls,
+        name: str,
+        *,
+        chunk_size: int = 0,
+        backing: Literal["private", "memfd"] = "private",
+        redzones: bool = False,
+        hardened: bool = False,
+    ) -> Self: ...
     @property
     def name(self) -> str:
         """The pool's name."""
     @property
-    def state(self) -> Literal["open", "protected", "destroyed"]:
+    def state(self) -> Literal["open", "protected", "sealed", "immutable", "destroyed"]:
         """Where the pool is in its life."""
     @property
     def root(self) -> object:
         """The object of the last freeze(), read from protected metadata; None without."""
     @property
     def _id(self) -> int: ...
+    @property
+    def _arrays(self) -> int: ...
+    def _array_memory(self, size: int, /) -> ArrayData: ...
     def alloc(self, size: int, *, align: int = 16) -> Allocation:
         """Hands out `size` zeroed bytes at a multiple of `align`, a power of two up to a page.
 
@@ -99,6 +182,21 @@ class Pool:
             ProtectedError, DestroyedError: the pool is not open.
             ValueError: size or alignment no pool can honour.
             MemoryError: out of memory; the pool is as it was.
+        """
+    def copy(self, data: Buffer, /) -> Allocation:
+        """An allocation of the size and content of `data`, anything with the buffer protocol.
+        A str has to be encoded; what is not contiguous is copied in C order.
+
+        Raises:
+            ProtectedError, DestroyedError, MemoryError: as alloc.
+        """
+    def array(self, n: int, itemsize: int, /) -> Allocation:
+        """An allocation of `n` items of `itemsize` bytes, zeroed.
+
+        Raises:
+            ValueError: `n` is negative or `itemsize` less than 1.
+            MemoryError: their product is more than there can be, too.
+            ProtectedError, DestroyedError: as alloc.
         """
     def free(self, allocation: Allocation, /) -> None:
         """Takes an allocation back; its memory is used again. In a protected pool it only
@@ -109,6 +207,14 @@ class Pool:
             ValueError: it is another pool's, or was freed before.
             DestroyedError: the pool was destroyed.
         """
+    def check(self) -> None:
+        """Looks at all redzones now, as `protect` does, and at links where the pool is hardened.
+
+        Raises:
+            CorruptionError: one is not as pmalloc wrote it; `address`, `size` and `offset` say
+                where.
+            DestroyedError: the pool was destroyed.
+        """
     def prealloc(self, nbytes: int, /) -> None:
         """Makes sure that `nbytes` more can be allocated without asking the kernel.
 
@@ -116,7 +222,9 @@ class Pool:
             ProtectedError, DestroyedError, MemoryError: as alloc.
         """
     @overload
-    def freeze(self, obj: dict[_K, _V], /) -> FrozenDict[_K, _V]:
+    def freeze(
+        self, obj: dict[_K, _V], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenDict[_K, _V]:
         """Deep-copies obj into the pool as live objects, and makes it the pool's root.
 
         Raises:
@@ -124,13 +232,26 @@ class Pool:
             ProtectedError, DestroyedError, MemoryError: as alloc. Nothing is left behind.
         """
     @overload
-    def freeze(self, obj: list[_T], /) -> FrozenList[_T]: ...
+    def freeze(
+        self, obj: list[_T], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenList[_T]: ...
     @overload
-    def freeze(self, obj: set[_T], /) -> FrozenSet[_T]: ...
+    def freeze(
+        self, obj: set[_T], /, *, externals: type | Iterable[type] = ()
+    ) -> FrozenSet[_T]: ...
     @overload
-    def freeze(self, obj: _T, /) -> _T: ...
-    def protect(self, revoke: bool = False) -> None:
+    def freeze(self, obj: _T, /, *, externals: type | Iterable[type] = ()) -> _T: ...
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
+    def fileno(self) -> int:
+        """The descriptor of an immutable pool's memory, for `open_shared` in another process.
+
+        It is the pool's own, read-only and close-on-exec: send or duplicate it, do not close it.
+
+        Raises:
+            PmallocError: the pool is not immutable.
+            OSError: somebody closed the descriptor; errno is EBADF.
+        """
     def destroy(self, force: bool = False) -> None:
         """Ends the pool; see pmalloc.Pool.destroy."""
     def stats(self) -> PoolStats:
@@ -141,4 +262,23 @@ def is_protected(obj: object, /) -> bool: ...
 def is_frozen(obj: object, /) -> bool: ...
 def pool_id_of(obj: object, /) -> int | None: ...
 def root(name: str, /) -> object: ...
+def check_object_size(
+    obj: int | Buffer, size: int | None = None, /
+) -> Literal["not ours", "good", "bad"]: ...
+def open_shared(
+    fd: FileDescriptorLike, *, verify: bool = True, seal: bool = True
+) -> SharedPool: ...
 def install_handler(stack_signal: int, /) -> None: ...
+
+instance_dict: object
+
+def preview(obj: object, externals: type | Iterable[type], limit: int, /) -> PreviewDict: ...
+def set_resolver(
+    resolver: Callable[[type], tuple[str, object]], make_twin: Callable[[type], type], /
+) -> None: ...
+def forget_class(cls: type, /) -> None: ...
+def instance_copy(obj: object, /) -> Any: ...
+def instance_deepcopy(obj: object, memo: object, /) -> Any: ...
+def instance_reduce(obj: object, /) -> Any: ...
+def instance_dict_of(obj: object, /) -> dict[str, object]: ...
+def instance_refuse(obj: object, name: str, value: object = ..., /) -> Never: ...

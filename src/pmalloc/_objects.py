@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import count
 from typing import Any, cast, overload
 
 from . import _core
 from ._core import FrozenDict, FrozenList, FrozenSet
-from ._pools import Pool, _live
+from ._pools import Pool, _live, give_up
 
 _numbers = count(1)
+
+# A type, or several: their instances stay outside of the pool.
+type Externals = type | Iterable[type]
 
 
 def _free_name() -> str:
@@ -20,24 +24,36 @@ def _free_name() -> str:
 
 
 @overload
-def freeze[K, V](obj: dict[K, V], *, name: str | None = None) -> FrozenDict[K, V]: ...
+def freeze[K, V](
+    obj: dict[K, V], *, name: str | None = None, externals: Externals = ()
+) -> FrozenDict[K, V]: ...
 @overload
-def freeze[T](obj: list[T], *, name: str | None = None) -> FrozenList[T]: ...
+def freeze[T](
+    obj: list[T], *, name: str | None = None, externals: Externals = ()
+) -> FrozenList[T]: ...
 @overload
-def freeze[T](obj: set[T], *, name: str | None = None) -> FrozenSet[T]: ...
+def freeze[T](
+    obj: set[T], *, name: str | None = None, externals: Externals = ()
+) -> FrozenSet[T]: ...
 @overload
-def freeze[T](obj: T, *, name: str | None = None) -> T: ...
-def freeze(obj: Any, *, name: str | None = None) -> Any:
+def freeze[T](obj: T, *, name: str | None = None, externals: Externals = ()) -> T: ...
+def freeze(obj: Any, *, name: str | None = None, externals: Externals = ()) -> Any:
     """Deep-copies an object into a pool of its own, protected, as live objects.
 
-    Dicts become `FrozenDict`, lists `FrozenList`, sets `FrozenSet`; everything else
-    keeps its exact type. All of it is immortal and not seen by the garbage collector.
-    What is frozen already is returned as it is, and no pool is made.
+    Dicts become `FrozenDict`, lists `FrozenList`, sets `FrozenSet`. Instances of Python
+    classes, dataclasses, attrs classes and msgspec Structs stay instances of their class, by
+    way of a subclass that refuses to set attributes. Everything else keeps its exact type.
+    All of it is immortal and not seen by the garbage collector. What is frozen already is
+    returned as it is, and no pool is made.
+
+    Enum members, classes, functions, modules, compiled patterns, paths and tzinfo objects are
+    external: frozen objects point to them, they stay where they are, and are kept alive.
 
     Args:
-        obj: None, bool, int, float, complex, str, bytes, range, tuple, list, dict, set,
-            frozenset, nested in any way, with shared parts and cycles.
+        obj: built of what freezes, nested in any way, with shared parts and cycles; the table
+            is in docs/freezes-into.md, and `preview` tells about a given object.
         name: of the pool; ``frozen-1`` and so on without.
+        externals: a type, or types, whose instances are external too.
 
     Returns:
         The new root. What lies below keeps its type in a type checker's eyes, for a FrozenDict is
@@ -52,9 +68,16 @@ def freeze(obj: Any, *, name: str | None = None) -> Any:
         return obj
     pool = Pool(_free_name() if name is None else name)
     try:
-        frozen: object = pool.freeze(cast("object", obj))
+        frozen: object = pool.freeze(cast("object", obj), externals=externals)
+    except BaseException as error:
+        # Where code of the user's has seen frozen objects, a __hash__ for one, the traceback may
+        # hold some: then the pool stays.
+        give_up(pool, error)
+        raise
+    try:
         pool.protect()
     except BaseException:
+        del frozen
         pool.destroy(force=True)
         raise
     return frozen

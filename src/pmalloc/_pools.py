@@ -3,14 +3,31 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import threading
+from collections.abc import Sequence
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
 from . import _core, _handler
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from . import _numpy
 
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
 _live: dict[str, Pool] = {}
+
+
+_global: Pool | None = None
+_global_lock = threading.Lock()
+os.register_at_fork(
+    before=_global_lock.acquire,
+    after_in_parent=_global_lock.release,
+    after_in_child=_global_lock.release,
+)
 
 
 class Pool(_core.Pool):
@@ -27,17 +44,35 @@ class Pool(_core.Pool):
         name: 1 to 255 bytes of UTF-8; reports name the pool by it, and `root` finds it.
         chunk_size: bytes of each chunk, rounded up to pages; 0 lets chunks grow
             with the pool, up to huge pages of 2 MiB.
+        backing: what chunks are made of. "private" is memory of this process. "memfd" is one
+            anonymous file a pool: it can become immutable, and be handed to other processes.
+            While such a pool is open, a forked child shares it: what either writes, both see,
+            and only the process that made it may allocate from it or free.
+        redzones: 16 bytes or more of a secret pattern on both sides of every allocation. They
+            are looked at by `free`, `protect`, `destroy` and `check`: who wrote over an end while
+            the pool was open is found out.
+        hardened: redzones, and every link of the metadata that lies in writable memory is checked
+            before it is followed. For all pools of a process: PMALLOC_HARDENED=1 in the
+            environment (not under ``python -E`` or ``-I``, nor set-uid).
 
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
         MemoryError: out of memory.
-        OSError: the kernel refused to install a signal handler.
+        OSError: the kernel refused to install a signal handler, or has no memfd.
 
     Idea: the Linux kernel's pmalloc (Igor Stoppa, 2017-2018).
     """
 
-    def __init__(self, name: str, *, chunk_size: int = 0) -> None:
-        del chunk_size  # __new__ took it
+    def __init__(
+        self,
+        name: str,
+        *,
+        chunk_size: int = 0,
+        backing: Literal["private", "memfd"] = "private",
+        redzones: bool = False,
+        hardened: bool = False,
+    ) -> None:
+        del chunk_size, backing, redzones, hardened  # __new__ took them
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -45,22 +80,96 @@ class Pool(_core.Pool):
         _handler.install()  # guard pages are there to be hit before protect() too
         _live[name] = self
 
-    def protect(self, revoke: bool = False) -> None:
+    def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool's memory, and what describes it, read-only. For good.
+
+        All or nothing: where the kernel refuses any part of it, the pool is open as before.
 
         Args:
             revoke: protect even while writable views of allocations are alive; a write
                 through one of them is a violation from then on.
+            seal: also keep code of this process from making it writable again, or putting
+                something else in its place. Such a pool can't be destroyed. Linux 6.10.
+            immutable: seal, and make it impossible for anybody to write the memory by any means,
+                `/proc/self/mem` and other processes included. Needs backing="memfd".
 
         Raises:
-            BufferError: writable views are alive, and `revoke` is false.
+            CorruptionError: a redzone was hit, or a link overwritten; the pool is open as before.
+            BufferError: writable views are alive, and `revoke` is false. Arrays need no revoke.
+            ValueError: `immutable`, and the pool's memory is private.
             ProtectedError: the pool is protected already.
             DestroyedError: the pool was destroyed.
-            OSError, MemoryError: the kernel refused; the pool is open as before.
+            OSError: the kernel refused. `errno` is ENOSYS where it can't seal (EPERM in some
+                sandboxes), EBUSY where somebody may still write the memory of a pool that is to
+                become immutable: pages pinned for input or output, or a child that was forked
+                while the pool was open.
+            MemoryError: no mapping left, or no memory for the directory of an immutable pool.
+
+        Idea: ``mseal`` (Jeff Xu, Linux 6.10), memfd seals (David Herrmann, Linux 3.17).
         """
         if self.state == "open":
             _handler.install()
-        super().protect(revoke)
+        made = self.__dict__.get("_made")
+        if made is None or not self._arrays or self.state != "open":
+            super().protect(revoke, seal=seal, immutable=immutable)
+            return
+        from . import _numpy
+
+        views = _numpy.make_readonly(self, made, revoke)
+        try:
+            super().protect(revoke, seal=seal, immutable=immutable)
+        except BaseException:
+            _numpy.make_writeable(views)
+            raise
+
+    def ndarray(
+        self,
+        shape: SupportsIndex | Sequence[SupportsIndex],
+        dtype: npt.DTypeLike = float,
+        *,
+        order: Literal["C", "F"] = "C",
+    ) -> npt.NDArray[Any]:
+        """A NumPy array of zeroes whose data lies in the pool, at a multiple of 64 bytes.
+
+        protect() makes it non-writeable, and the views of it that can be found: those that a
+        variable, a container or an attribute refers to. When the last of them is dropped while
+        the pool is open, the memory can be used again.
+
+        Args:
+            shape: the dimensions, or one.
+            dtype: of fixed size, without Python objects in it.
+            order: which index varies fastest: "C" the last, "F" the first.
+
+        Raises:
+            ImportError: there is no NumPy.
+            TypeError: a dtype that is none, or holds Python objects.
+            ValueError: dimensions no array can have.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`.
+
+        Idea: ``flags.writeable``, NumPy's own lock, with one that holds.
+        """
+        from . import _numpy
+
+        return _numpy.ndarray(self, self._known_arrays(), shape, dtype, order)
+
+    def copy_array(self, array: npt.NDArray[Any], /) -> npt.NDArray[Any]:
+        """A copy of a NumPy array, of the same dtype, shape and order, with its data in the pool.
+
+        Args:
+            array: a plain ndarray, or a memmap; not of Python objects.
+
+        Raises:
+            ImportError, TypeError, ProtectedError, DestroyedError, MemoryError: as `ndarray`.
+        """
+        from . import _numpy
+
+        return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def _known_arrays(self) -> _numpy.Arrays:
+        from . import _numpy
+
+        made: _numpy.Arrays = self.__dict__.setdefault("_made", _numpy.Arrays())
+        return made
 
     def destroy(self, force: bool = False) -> None:
         """Ends the pool: memory goes back, its address range stays reserved.
@@ -73,8 +182,10 @@ class Pool(_core.Pool):
                 awaits its collection is one too: call `gc.collect()` first.
 
         Raises:
-            BufferError: views of its allocations are alive.
+            BufferError: views of its allocations, or arrays whose data lies in it, are alive.
             PmallocError: frozen objects live in it, and `force` is false.
+            CorruptionError: a redzone was hit, and `force` is false; the pool is as before.
+            SealedError: the pool is sealed; it stays for the life of the process.
             DestroyedError: it was destroyed before.
         """
         super().destroy(force)
@@ -94,16 +205,43 @@ class Pool(_core.Pool):
             if self.state == "open":
                 self.protect()
         elif self.state == "open":
-            try:
-                self.destroy()
-            except (BufferError, _core.PmallocError) as reason:
-                # Frozen objects may be in the frames of the traceback: destroying them would
-                # turn an exception into the end of the process. They stay, and read-only.
-                with contextlib.suppress(BufferError):
-                    self.protect()
-                # The exception that is on its way is the one to see.
-                if error is not None:
-                    error.add_note(f"pool {self.name!r} was left {self.state}: {reason}")
+            give_up(self, error)
+
+
+def give_up(pool: Pool, error: BaseException | None) -> None:
+    """Ends an open pool because of an exception; one with frozen objects is protected instead.
+
+    They may be in the frames of the traceback: destroying them would turn an exception into the
+    end of the process.
+    """
+    try:
+        pool.destroy()
+    except (BufferError, _core.PmallocError) as reason:
+        with contextlib.suppress(BufferError, _core.CorruptionError):
+            pool.protect()
+        # The exception that is on its way is the one to see.
+        if error is not None:
+            error.add_note(f"pool {pool.name!r} was left {pool.state}: {reason}")
+
+
+def global_pool() -> Pool:
+    """The pool for those who want none of their own; made at the first call, named "global".
+
+    It is a pool like any other, one for the whole process. Whoever protects it protects what all
+    others put there: from then on it refuses to allocate and to freeze, as any protected pool
+    does, and there is no second one. Destroyed, it is made anew at the next call.
+
+    Raises:
+        ValueError: a live pool that somebody else made has that name.
+        MemoryError, OSError: as `Pool`.
+
+    Idea: the single default pool of the Linux kernel's pmalloc series.
+    """
+    global _global
+    with _global_lock:
+        if _global is None or _global.state == "destroyed":
+            _global = Pool("global")
+        return _global
 
 
 def pools() -> list[Pool]:

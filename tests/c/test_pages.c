@@ -162,7 +162,7 @@ static void test_all_or_none(void) {
   for (;; calls++) {
     pages_inject(PAGES_CALL_MPROTECT, calls, ENOMEM, 0);
     errno = 0;
-    if (pages_protect_all(nth_of_three, three) == PMALLOC_OK)
+    if (pages_protect_all(nth_of_three, three, NULL) == PMALLOC_OK)
       break;
     CHECK(errno == ENOMEM);
     for (int i = 0; i < 3; i++) {

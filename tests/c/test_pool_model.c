@@ -9,6 +9,7 @@
 
 #include "pages.h"
 #include "pool.h"
+#include "share.h"
 
 enum { LIVE_MAX = 1500, REGIONS_MAX = 200 };
 
@@ -20,6 +21,7 @@ struct thing {
 
 struct model {
   pmalloc_pool *pool;
+  enum pmalloc_tier tier; /* how it will end */
   struct thing live[LIVE_MAX];
   size_t n, used;
   struct thing regions[REGIONS_MAX];
@@ -186,10 +188,37 @@ static void check_all(struct model *m) {
   CHECK(s.allocations == m->n && s.used_bytes == m->used && s.objects == m->objects);
 }
 
+/* Another process would find every allocation, and no other. */
+static void check_shared(struct model *m) {
+  pmalloc_shared *shared;
+  int fd, good = 1;
+  OK(pmalloc_pool_fileno(m->pool, &fd));
+  OK(pmalloc_shared_open(&shared, fd, 0));
+  CHECK(pmalloc_shared_count(shared) == m->n);
+  for (size_t i = 0; i < m->n; i++) {
+    size_t index = 0, size = 0;
+    const void *at = NULL;
+    OK(pmalloc_pool_shared_index(m->pool, m->live[i].at, &index));
+    OK(pmalloc_shared_get(shared, index, &at, &size));
+    good &= size == m->live[i].size && memcmp(at, m->live[i].at, size) == 0;
+    good &= pmalloc_pool_shared_index(m->pool, m->live[i].at + 1, &index) == PMALLOC_ERR_FOREIGN;
+  }
+  CHECK(good);
+  OK(pmalloc_shared_close(shared));
+}
+
 static void end(struct model *m) {
   check_all(m);
-  OK(pmalloc_pool_protect(m->pool));
+  enum pmalloc_status status = pmalloc_pool_protect_as(m->pool, m->tier);
+  if (status == PMALLOC_ERR_UNSUPPORTED && m->tier != PMALLOC_PLAIN) { /* no mseal here */
+    m->tier = PMALLOC_PLAIN;
+    status = pmalloc_pool_protect(m->pool);
+  }
+  OK(status);
+  CHECK(pmalloc_pool_tier(m->pool) == m->tier);
   check_all(m);
+  if (m->tier == PMALLOC_IMMUTABLE)
+    check_shared(m);
   for (int i = 0; i < 20; i++)
     step_find(m);
   if (m->n > 4)
@@ -202,6 +231,10 @@ static void end(struct model *m) {
     CHECK(intact(&t));
   }
   check_all(m);
+  if (m->tier != PMALLOC_PLAIN) {
+    CHECK(pmalloc_pool_destroy(m->pool) == PMALLOC_ERR_SEALED);
+    return;
+  }
   OK(pmalloc_pool_destroy(m->pool));
   pmalloc_pool_forget(m->pool);
 }
@@ -220,7 +253,10 @@ int main(int argc, char **argv) {
       if (m.pool)
         end(&m);
       memset(&m, 0, sizeof m);
-      OK(pmalloc_pool_create(&m.pool, "model", chunk_sizes[step / 5000 % 4]));
+      struct pmalloc_options options = {.chunk_size = chunk_sizes[step / 5000 % 4]};
+      options.backing = below(2) ? PMALLOC_MEMFD : PMALLOC_PRIVATE;
+      m.tier = (enum pmalloc_tier)below(options.backing == PMALLOC_MEMFD ? 3 : 2);
+      OK(pmalloc_pool_create_with(&m.pool, "model", &options));
     }
     size_t kind = below(100);
     if (kind < 45)

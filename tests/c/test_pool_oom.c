@@ -41,9 +41,10 @@ static int (*const verbs[])(struct scene *) = {alloc_small, alloc_large, preallo
                                                region,      set_root,    protect};
 enum { VERBS = sizeof verbs / sizeof *verbs };
 
-static struct scene set_up(int prepared) {
+static struct scene set_up(int prepared, enum pmalloc_backing backing) {
+  struct pmalloc_options options = {.chunk_size = prepared == 2 ? 4096 : 0, .backing = backing};
   struct scene s = {NULL, NULL};
-  OK(pmalloc_pool_create(&s.pool, "scene", prepared == 2 ? 4096 : 0));
+  OK(pmalloc_pool_create_with(&s.pool, "scene", &options));
   /* Prepared pools are full to the brim, so that the next verb must map; the
    * fifth chunk also needs a new segment of descriptors. */
   for (int i = 0; i < (prepared == 2 ? 4 : prepared); i++) {
@@ -65,15 +66,18 @@ static void still_works(struct scene *s) {
   CHECK(pmalloc_registry_is_start((uintptr_t)at));
 }
 
-static void test_every_call(void) {
+static void test_every_call(enum pmalloc_backing backing) {
   static const int errors[] = {ENOMEM, EPERM, EINVAL};
   int failures = 0;
   for (int v = 0; v < VERBS; v++) {
     for (int prepared = 0; prepared < 3; prepared++) {
-      for (int call = 0; call < PAGES_CALL_PEEK; call++) {
+      for (int call = 0; call < PAGES_CALL_COUNT; call++) {
+        int of_files = call == PAGES_CALL_MEMFD || call == PAGES_CALL_FALLOCATE;
+        if (call >= PAGES_CALL_PEEK && !(of_files && backing == PMALLOC_MEMFD))
+          continue;
         for (int n = 0; n < 12; n++) {
           for (int e = 0; e < 6; e++) {
-            struct scene s = set_up(prepared);
+            struct scene s = set_up(prepared, backing);
             struct pmalloc_stats before, after;
             pmalloc_pool_stats(s.pool, &before);
             pages_inject((enum pages_call)call, n, errors[e / 2], e % 2);
@@ -83,7 +87,8 @@ static void test_every_call(void) {
             pmalloc_pool_stats(s.pool, &after);
             if (status != PMALLOC_OK) {
               failures++;
-              CHECK(status == PMALLOC_ERR_NOMEM || status == PMALLOC_ERR_SYSTEM);
+              CHECK(status == PMALLOC_ERR_NOMEM || status == PMALLOC_ERR_SYSTEM ||
+                    (status == PMALLOC_ERR_UNSUPPORTED && call == PAGES_CALL_MEMFD));
               /* The heap behind it may have grown; nothing else. */
               before.hot_bytes = after.hot_bytes = 0;
               CHECK(memcmp(&before, &after, sizeof after) == 0);
@@ -109,7 +114,7 @@ static void clear(void) {
 /* The first mapping decides whether a pool lives on. */
 static void test_destroy(void) {
   for (int n = 0; n < 6; n++) {
-    struct scene s = set_up(2);
+    struct scene s = set_up(2, n % 3 ? PMALLOC_PRIVATE : PMALLOC_MEMFD);
     if (n % 2)
       OK(pmalloc_pool_protect(s.pool));
     pages_inject(PAGES_CALL_MMAP, n, ENOMEM, 1);
@@ -137,8 +142,8 @@ static void test_destroy(void) {
   }
 }
 
-static void run_short(void *unused) {
-  (void)unused;
+static void run_short(void *arg) {
+  const struct pmalloc_options options = {.backing = *(enum pmalloc_backing *)arg};
   /* Over what is mapped and reserved already: retired ranges count. */
   unsigned long pages = 0;
   FILE *statm = fopen("/proc/self/statm", "re");
@@ -150,7 +155,7 @@ static void run_short(void *unused) {
   struct rlimit limit = {room, room};
   setrlimit(RLIMIT_AS, &limit);
   pmalloc_pool *pool;
-  OK(pmalloc_pool_create(&pool, "short", 0));
+  OK(pmalloc_pool_create_with(&pool, "short", &options));
   char *at = NULL, *last = NULL;
   size_t n = 0;
   while (pmalloc_pool_alloc(pool, 500000, 0, (void **)&at) == PMALLOC_OK) {
@@ -170,9 +175,10 @@ static void run_short(void *unused) {
 }
 
 int main(void) {
-  test_every_call();
+  test_every_call(PMALLOC_PRIVATE);
+  test_every_call(PMALLOC_MEMFD);
   test_destroy();
-  if (!SANITIZED) /* its shadow alone is larger than any limit */
-    CHECK(dies(run_short, NULL) == 0);
+  for (int backing = 0; backing < 2 && !SANITIZED; backing++) /* its shadow is above any limit */
+    CHECK(dies(run_short, &(enum pmalloc_backing){(enum pmalloc_backing)backing}) == 0);
   return finish("pool_oom");
 }

@@ -5,15 +5,18 @@ A crime is one tiny program. Its docstring says what is to happen:
     Needs:    a package; where it is not installed the crime is skipped
     Exit:     a signal's name or an exit status
     Stdout:   lines, indented; none when the section is absent
-    Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs
+    Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs, ``Stderr 3.14+:`` where
+              it and all later ones do
     Raises:   instead of Stderr, the last line of a traceback; either for one Python, too
+    Since:    the first Python that can do it
 
 Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
 processes and threads PID and TID, line numbers of the standard library N. ``{here}`` is the line
 that ends in ``# here``. Where the interpreter itself writes, its compiler chose which word comes
 first and whether libc does it: ``#`` stands for any number, ``<a|b>`` for one of two names. The
 instruction's symbol is compared only in a library that the crime brings along: libc and Python
-are stripped on some systems.
+are stripped on some systems. What faulthandler adds from 3.14 on, the thread's name and a C stack
+full of addresses, is left out.
 
 A crime that needs a library of its own has a C file of the same name.
 """
@@ -34,7 +37,11 @@ import pytest
 
 HERE = Path(__file__).parent
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
-SECTION = re.compile(r"(Needs|Exit|Stdout|Stderr|Raises)(?: (3\.\d+))?:(?: +(.+))?$")
+SECTION = re.compile(r"(Needs|Exit|Stdout|Stderr|Raises|Since)(?: (3\.\d+\+?))?:(?: +(.+))?$")
+C_STACK = re.compile(
+    r"\nCurrent thread's C stack trace \(most recent call first\):\n"
+    r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
+)
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -45,6 +52,7 @@ class Expected:
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
     raises: str = ""
+    since: str = "3.12"
 
 
 def docstring_of(source: str) -> list[str]:
@@ -75,7 +83,9 @@ def expectation(path: Path) -> Expected:
     here = marks(source)
 
     def section(name: str) -> list[str]:
-        text = lines.get((name, VERSION), lines.get((name, None), []))
+        newest = [f"3.{minor}+" for minor in range(sys.version_info.minor, 11, -1)]
+        variants = [VERSION, *newest, None]
+        text = next((lines[name, v] for v in variants if (name, v) in lines), [])
         while text and not text[-1]:
             text.pop()
         return [re.sub(r"\{(\w+)\}", lambda m: str(here[m.group(1)]), line) for line in text]
@@ -83,7 +93,8 @@ def expectation(path: Path) -> Expected:
     [exit_status] = section("Exit")
     [raises] = section("Raises") or [""]
     [needs] = section("Needs") or [""]
-    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises)
+    [since] = section("Since") or ["3.12"]
+    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises, since)
 
 
 def exit_name(status: int) -> str:
@@ -111,6 +122,7 @@ def normalise(line: str, path: Path) -> str:
         name = Path(m.group(1)).name
         number = m.group(2) if m.group(1) == str(path) else "N"
         return f'  File "{name}", line {number} in {m.group(3)}'
+    line = re.sub(r"^(Current thread 0x\w+) \[.*\] \(", r"\1 (", line)
     if m := re.fullmatch(r"  thread       (\d+)/(\d+) '(.*)'", line):
         tid = "PID" if m.group(1) == m.group(2) else "TID"
         comm = "python" if m.group(3) == Path(sys.executable).name[:15] else m.group(3)
@@ -160,6 +172,8 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
     expected = expectation(path)
     if expected.needs:
         pytest.importorskip(expected.needs)
+    if sys.version_info < tuple(map(int, expected.since.split("."))):
+        pytest.skip(f"Python {expected.since} was the first that can")
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
     }
@@ -175,7 +189,7 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
     stdout, stderr = done.stdout.decode(), done.stderr.decode()
-    told = [normalise(line, path) for line in stderr.splitlines()]
+    told = [normalise(line, path) for line in C_STACK.sub("", stderr).splitlines()]
     if expected.raises:
         assert told[:1] == ["Traceback (most recent call last):"], stderr
         assert told[-1] == expected.raises

@@ -11,6 +11,16 @@ Stderr:
       Python stack of this thread:
     Stack (most recent call first):
       File "tuple_item.py", line {here} in <module>
+Stderr 3.14+:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       tuple at 0x* + 40
+      thread       PID/PID 'python'
+      instruction  0x* <_ctypes|python>+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "tuple_item.py", line {here} in <module>
 """
 
 import ctypes

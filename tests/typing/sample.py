@@ -10,7 +10,7 @@ def pools() -> None:
     pool = pmalloc.Pool("rates", chunk_size=1 << 20)
     assert_type(pool, pmalloc.Pool)
     assert_type(pool.name, str)
-    assert_type(pool.state, Literal["open", "protected", "destroyed"])
+    assert_type(pool.state, Literal["open", "protected", "sealed", "immutable", "destroyed"])
 
     allocation = pool.alloc(100, align=64)
     assert_type(allocation, pmalloc.Allocation)
@@ -23,16 +23,53 @@ def pools() -> None:
         view[0] = 1
     assert_type(bytes(allocation), bytes)
 
+    assert_type(allocation.shared_index, int | None)
+    assert_type(pool.copy(b"bytes"), pmalloc.Allocation)
+    assert_type(pool.array(100, 8), pmalloc.Allocation)
+
+    assert_type(
+        pmalloc.check_object_size(allocation.address, 8), Literal["not ours", "good", "bad"]
+    )
+    assert_type(pmalloc.check_object_size(b"buffer"), Literal["not ours", "good", "bad"])
+    guarded = pmalloc.Pool("guarded", redzones=True, hardened=False)
+    assert_type(guarded.check(), None)
+    assert_type(guarded.ndarray((2, 3), "f8", order="F").nbytes, int)
+    assert_type(guarded.copy_array(guarded.ndarray(3)).nbytes, int)
+
     assert_type(pool.prealloc(1 << 16), None)
     assert_type(pool.free(allocation), None)
     assert_type(pool.freeze({"a": [1]}), pmalloc.FrozenDict[str, list[int]])
     assert_type(pool.protect(revoke=True), None)
     used: object = pool.stats()["used_bytes"]
+    assert_type(pmalloc.get_include(), str)
+    assert_type(pmalloc.get_library_dir(), str)
     print(used, pool.root)
     assert_type(pool.destroy(force=True), None)
 
     with pmalloc.Pool("table") as table:
         assert_type(table, pmalloc.Pool)
+    assert_type(pmalloc.global_pool(), pmalloc.Pool)
+    pmalloc.Pool("plans").protect(seal=True)
+
+
+def shared() -> None:
+    pool = pmalloc.Pool("weights", backing="memfd")
+    pool.protect(immutable=True)
+    assert_type(pool.fileno(), int)
+    for fd in (pool, pool.fileno()):
+        weights = pmalloc.open_shared(fd, verify=False, seal=False)
+        assert_type(weights, pmalloc.SharedPool)
+    weights = pmalloc.open_shared(pool)
+    assert_type(weights.name, str)
+    assert_type(weights.nbytes, int)
+    assert_type(weights.sealed, bool)
+    assert_type(weights.closed, bool)
+    assert_type(weights.views, tuple[memoryview, ...])
+    assert_type(weights[0], memoryview)
+    assert_type(len(weights), int)
+    for view in weights:
+        assert_type(view, memoryview)
+    assert_type(weights.close(), None)
 
 
 def frozen() -> None:

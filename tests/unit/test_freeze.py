@@ -3,7 +3,6 @@
 import array
 import collections
 import copy
-import datetime as dt
 import enum
 import gc
 import io
@@ -13,7 +12,6 @@ import pickle
 import struct
 import sys
 import threading
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -361,6 +359,9 @@ C_CODE = (
     "externals=, or turn the object into plain data first"
 )
 SUBCLASS = "it is a subclass of {0}; freeze a plain copy, {0}(x), or register() one"
+NUMBER = "it is a subclass of {0}; freeze a plain {0}, {0}(x), or register() one"
+PLAIN_ONE = "it is a subclass of complex; freeze a plain one, complex(x), or register() one"
+PLAIN_STR = "it is a subclass of str; freeze a plain copy, str.__str__(x), or register() one"
 ITERATOR = "it is consumed by reading; freeze list(x)"
 
 
@@ -401,16 +402,26 @@ REFUSED: list[tuple[object, str, str]] = [
     (zip(), "zip", ITERATOR),
     (io.StringIO(), "_io.StringIO", "it is a file; freeze what it contains"),
     (memoryview(b"x"), "memoryview", "it is a view of other memory; freeze bytes(x)"),
-    (subclass(int, 1), "Special", "it is a subclass of int; freeze a plain int, int(x), or register() one"),
-    (subclass(float, 1), "Special", "it is a subclass of float; freeze a plain float, float(x), or register() one"),
-    (subclass(complex), "Special", "it is a subclass of complex; freeze a plain one, complex(x), or register() one"),
-    (subclass(str, "x"), "Special", "it is a subclass of str; freeze a plain copy, str.__str__(x), or register() one"),
+    (subclass(int, 1), "Special", NUMBER.format("int")),
+    (subclass(float, 1), "Special", NUMBER.format("float")),
+    (subclass(complex), "Special", PLAIN_ONE),
+    (subclass(str, "x"), "Special", PLAIN_STR),
     (subclass(bytes, b"x"), "Special", SUBCLASS.format("bytes")),
     (subclass(set), "Special", SUBCLASS.format("set")),
     (subclass(frozenset), "Special", SUBCLASS.format("frozenset")),
 ]  # fmt: skip
 
-OUTSIDERS = [Color.RED, Number.ONE, pathlib.PurePosixPath("x"), sys, Plain, len, subclass, ..., object()]
+OUTSIDERS = [
+    Color.RED,
+    Number.ONE,
+    pathlib.PurePosixPath("x"),
+    sys,
+    Plain,
+    len,
+    subclass,
+    ...,
+    object(),
+]
 
 
 @pytest.mark.parametrize("outsider", OUTSIDERS, ids=lambda o: type(o).__name__)

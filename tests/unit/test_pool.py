@@ -44,6 +44,7 @@ def test_a_new_pool_is_empty(name: str):
     assert stats == {
         "name": name,
         "state": "open",
+        "backing": "private",
         "chunks": 0,
         "reserved_bytes": 0,
         "used_bytes": 0,

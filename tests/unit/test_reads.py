@@ -17,7 +17,16 @@ from typing import Any
 
 import pytest
 from child import in_child
-from reads import binary, copying, dicts, lists, sets, text, tools  # noqa: F401 (they register groups)
+from reads import (  # noqa: F401 (they register groups)
+    binary,
+    copying,
+    dicts,
+    lists,
+    newer,
+    sets,
+    text,
+    tools,
+)
 from reads.data import FROZEN, PLAIN, READS, ROUNDS
 
 import pmalloc

@@ -150,7 +150,7 @@ def int_compare_hash(d):
         d.big > d.negative,
         hash(d.big),
         hash(d.three),
-        d.three == 1003.0,
+        d.three == 1103.0,
         bool(d.big),
     )
 

@@ -69,7 +69,7 @@ def make() -> dict[str, Any]:
         "line": b"GET /index.html HTTP/1.1\r\n",
         "big": 3**200,
         "negative": -(7**90),
-        "three": 1003,
+        "three": 1103,  # no small int, not on 3.15 either
         "ratio": 2.5,
         "z": complex(1.5, -2.5),
         "span": range(3, 10_000, 7),

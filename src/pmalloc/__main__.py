@@ -1,0 +1,7 @@
+"""`python -m pmalloc` is the `pmalloc` command."""
+
+import sys
+
+from pmalloc.cli import main
+
+sys.exit(main())

@@ -1,0 +1,206 @@
+"""register(): what users say about their classes, and that the contract is checked."""
+
+import threading
+
+import pytest
+
+import pmalloc
+
+
+class Service:
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self._lock = threading.Lock()
+
+
+class SlotService:
+    __slots__ = ("_lock", "name")
+
+    def __init__(self) -> None:
+        self.name, self._lock = "slots", threading.Lock()
+
+
+class WideService(Service):
+    def __init__(self) -> None:
+        super().__init__("wide")
+        for i in range(50):
+            setattr(self, f"a{i}", i)
+
+
+class Guarded:
+    def __init__(self) -> None:
+        self.known = 1
+        self._lock = threading.Lock()
+
+    def __getattr__(self, name: str) -> str:
+        return f"made up {name}"
+
+
+@pytest.mark.parametrize("make", [lambda: Service("s"), SlotService, WideService])
+def test_omitted_attributes(make):
+    cls = type(make())
+    pmalloc.register(cls, omit=("_lock",))
+    source = [make(), make()]
+    frozen = pmalloc.freeze(source)
+    for instance in frozen:
+        assert instance.name == source[0].name
+        assert not hasattr(instance, "_lock")
+        with pytest.raises(
+            AttributeError,
+            match=rf"frozen '{cls.__name__}' object has no attribute '_lock': it was registered",
+        ):
+            _ = instance._lock
+        with pytest.raises(AttributeError, match="has no attribute 'unknown'"):
+            _ = instance.unknown
+        if hasattr(source[0], "__dict__"):
+            expected = dict(vars(source[0]))
+            del expected["_lock"]
+            assert vars(instance) == expected
+    assert (
+        vars(pmalloc.thaw(frozen)[0]) == vars(frozen[0])
+        if hasattr(source[0], "__dict__")
+        else pmalloc.thaw(frozen)[0].name
+    )
+    assert source[0]._lock is not None
+
+
+def test_omitted_with_a_getattr_of_its_own():
+    pmalloc.register(Guarded, omit=("_lock",))
+    frozen = pmalloc.freeze([Guarded()])[0]
+    assert frozen.known == 1
+    assert frozen.other == "made up other"
+    with pytest.raises(AttributeError, match="left out"):
+        _ = frozen._lock
+
+
+class Money:
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+class Euro(Money):
+    pass
+
+
+def test_replaced():
+    pmalloc.register(Money, replace=lambda m: {"cents": m.cents})
+    once = Money(70_000)
+    frozen = pmalloc.freeze({"a": once, "b": [once, Euro(2)], "c": Money(Money(3))})
+    assert frozen == {"a": {"cents": 70_000}, "b": [{"cents": 70_000}, {"cents": 2}]} | {
+        "c": {"cents": {"cents": 3}}
+    }
+    assert frozen["a"] is frozen["b"][0]
+    assert pmalloc.freeze(Money(5)) == {"cents": 5}
+    assert pmalloc.thaw(frozen)["a"] == {"cents": 70_000}
+
+
+def test_registered_again():
+    class Thing:
+        def __init__(self) -> None:
+            self.x = 1
+
+    before = pmalloc.freeze([Thing()])
+    assert before[0].x == 1
+    pmalloc.register(Thing, external=True)
+    thing = Thing()
+    assert pmalloc.freeze([thing])[0] is thing
+    pmalloc.register(Thing, replace=lambda t: t.x)
+    assert pmalloc.freeze([thing]) == [1]
+    assert before[0].x == 1
+    assert type(pmalloc.thaw(before)[0]) is Thing
+
+
+def test_the_nearest_class_counts():
+    class Base:
+        pass
+
+    class Derived(Base):
+        pass
+
+    pmalloc.register(Base, replace=lambda _: "base")
+    pmalloc.register(Derived, replace=lambda _: "derived")
+    assert pmalloc.freeze([Base(), Derived()]) == ["base", "derived"]
+
+
+class Bad:
+    pass
+
+
+@pytest.mark.parametrize("wrong", [lambda b: b, lambda _: Bad(), lambda _: type("S", (Bad,), {})()])
+def test_a_replacement_of_the_same_class(wrong):
+    pmalloc.register(Bad, replace=wrong)
+    before = pmalloc.pools()
+    with pytest.raises(pmalloc.UnfreezableError) as caught:
+        pmalloc.freeze({"a": [0, Bad()]})
+    assert caught.value.path == "['a'][1]"
+    assert str(caught.value).startswith(
+        "cannot freeze Bad at ['a'][1]: register(Bad, replace=...) gave a "
+    )
+    assert str(caught.value).endswith(" again; it must give something of another class")
+    assert pmalloc.pools() == before
+
+
+def test_a_replacement_that_does_not_freeze():
+    pmalloc.register(Bad, replace=lambda _: [1, iter(())])
+    with pytest.raises(pmalloc.UnfreezableError) as caught:
+        pmalloc.freeze({"a": [0, Bad()]})
+    assert caught.value.path == "['a'][1][1]"
+
+
+def test_a_replacement_that_raises():
+    def fail(_: object) -> object:
+        raise KeyError("no such thing")
+
+    pmalloc.register(Bad, replace=fail)
+    before = pmalloc.pools()
+    with pytest.raises(KeyError, match="no such thing") as caught:
+        pmalloc.freeze({"a": Bad()})
+    assert caught.value.__notes__ == ["pmalloc: raised by what Bad was registered with, at ['a']"]
+    assert pmalloc.pools() == before
+
+
+def test_a_replacement_that_freezes_itself_and_changes_the_graph():
+    graph: dict[str, object] = {"a": Bad(), "list": [1, 2, 3]}
+
+    def replace(_: object) -> object:
+        graph["list"] = ["changed"]
+        graph["new"] = 1
+        return pmalloc.freeze(["frozen by itself"])
+
+    pmalloc.register(Bad, replace=replace)
+    frozen = pmalloc.freeze(graph)
+    assert frozen == {"a": ["frozen by itself"], "list": ["changed"], "new": 1}
+
+
+def test_replacements_in_replacements():
+    class Deep:
+        def __init__(self, n: int) -> None:
+            self.n = n
+
+    pmalloc.register(Deep, replace=lambda d: [Deep(d.n - 1)] if d.n else "end")
+    value = pmalloc.freeze(Deep(100))
+    for _ in range(100):
+        (value,) = value
+    assert value == "end"
+    with pytest.raises(RecursionError, match="more than 1000 deep"):
+        pmalloc.freeze([Deep(2000)])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({}, ValueError, "exactly one of replace=, omit= and external="),
+        ({"external": True, "omit": ("x",)}, ValueError, "exactly one of"),
+    ],
+)
+def test_misuse(arguments, error, text):
+    with pytest.raises(error, match=text):
+        pmalloc.register(Bad, **arguments)
+
+
+def test_misuse_of_types():
+    with pytest.raises(TypeError, match="needs a class, not 5"):
+        pmalloc.register(5, external=True)  # type: ignore[arg-type]
+    for cls in (dict, str, object, type(None)):
+        with pytest.raises(TypeError, match="is for classes that freeze does not know"):
+            pmalloc.register(cls, external=True)
