@@ -1,15 +1,17 @@
 /* freeze_instances: objects of Python classes.
  *
- *   | preheader | header, slots ... | values | GC head | its __dict__ | built-in part |
- *                                     |  ^                 |
- *                                     |  +-----------------+
- *                                     +-- on 3.13 and later; on 3.12 elsewhere in the block
+ *   | preheader | header, slots ... | values | built-in part | GC head | its __dict__ |
+ *                                        ^                                   |
+ *                                        +-----------------------------------+
+ *
+ *   on 3.12:      | header, slots ... | built-in part | values | GC head | its __dict__ |
  *
  * The block has the layout of an ordinary instance of the class (see
  * cpython_instance.h), so that the interpreter's specialised instructions read it
  * as fast; and behind it the __dict__ object, a FrozenDict that shares the class's
  * key table and the values, so that nothing has to be made and written when
- * somebody asks for it. What extends dict or list has its table or items last.
+ * somebody asks for it. The built-in part is the table or the items of what extends
+ * dict or list.
  *
  * An instance with more attributes than a shared key table may have, or with
  * names that are no strs, has a FrozenDict of its own.
@@ -193,29 +195,36 @@ const pm_inst *pm_inst_of(const pm_plan *p, size_t node) {
 
 /* Where the parts of the block are, from the object's start. */
 typedef struct {
-  size_t values, dict, built_in, end;
+  size_t values, built_in, dict, end;
 } parts;
 
+static size_t built_in_bytes(const pm_plan *p, const pm_inst *inst) {
+  PyObject *src = p->nodes[inst->node].src;
+  if (inst->class->base == PM_KIND_LIST && Py_SIZE(src) > 0)
+    return ((size_t)Py_SIZE(src) + 1) * sizeof(PyObject *);
+  if (inst->class->base == PM_KIND_DICT && PyDict_GET_SIZE(src) > 0) {
+    size_t n = (size_t)PyDict_GET_SIZE(src);
+    return pm_keys_size(n, pm_keys_are_strs(p, &p->edges[inst->edges], n));
+  }
+  return 0;
+}
+
+/* The __dict__ comes last: a report takes what lies behind an object's start for its own. And it
+ * comes directly behind the values on 3.12, see get_dict() in frozen_instance.c. */
 static parts parts_of(const pm_plan *p, const pm_inst *inst) {
   const pm_class *c = inst->class;
   PyObject *src = p->nodes[inst->node].src;
   parts at = {.end = (size_t)c->type->tp_basicsize};
   if (c->base == PM_KIND_TUPLE)
     at.end += (size_t)Py_SIZE(src) * sizeof(PyObject *);
-  if (c->inlined) {
-    at.values = at.end;
-    at.end += pm_attribute_bytes(c->n_names);
-  }
+  size_t values = c->inlined ? pm_attribute_bytes(c->n_names) : 0;
+  size_t built_in = built_in_bytes(p, inst);
+  at.values = at.end + (PM_SHARED_KEYS ? 0 : built_in);
+  at.built_in = at.end + (PM_SHARED_KEYS ? values : 0);
+  at.end += values + built_in;
   if (c->has_dict && (c->inlined || p->edges[inst->edges + inst->n_edges - 1] == PM_EDGE_NONE)) {
     at.dict = at.end + PM_GC_HEAD;
     at.end = at.dict + sizeof(PyDictObject);
-  }
-  at.built_in = at.end;
-  if (c->base == PM_KIND_LIST && Py_SIZE(src) > 0)
-    at.end += ((size_t)Py_SIZE(src) + 1) * sizeof(PyObject *);
-  if (c->base == PM_KIND_DICT && PyDict_GET_SIZE(src) > 0) {
-    size_t n = (size_t)PyDict_GET_SIZE(src);
-    at.end += pm_keys_size(n, pm_keys_are_strs(p, &p->edges[inst->edges], n));
   }
   return at;
 }

@@ -28,29 +28,23 @@ PyObject *pm_plain_new(PyTypeObject *plain, PyObject *args, PyObject *kwargs) {
   return PyObject_Call((PyObject *)plain, args, kwargs);
 }
 
-/* operator.getitem((plain,), 0) is the identity that every Python can unpickle without knowing
- * pmalloc. */
-PyObject *pm_pickled_as(PyObject *plain) {
+/* Pickling thaws once, at the outermost frozen object, and lets pickle go on with
+ * plain containers. operator.getitem((plain,), 0) is the identity that every
+ * Python can unpickle without knowing pmalloc. */
+PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol) {
+  (void)protocol;
   static PyObject *getitem;
   if (getitem == NULL) {
     PyObject *operator_module = PyImport_ImportModule("operator");
-    if (operator_module != NULL)
-      getitem = PyObject_GetAttrString(operator_module, "getitem");
-    Py_XDECREF(operator_module);
+    if (operator_module == NULL)
+      return NULL;
+    getitem = PyObject_GetAttrString(operator_module, "getitem");
+    Py_DECREF(operator_module);
+    if (getitem == NULL)
+      return NULL;
   }
-  if (getitem == NULL) {
-    Py_DECREF(plain);
-    return NULL;
-  }
-  return Py_BuildValue("(O((N)i))", getitem, plain, 0);
-}
-
-/* Pickling thaws once, at the outermost frozen object, and lets pickle go on with
- * plain containers. */
-PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol) {
-  (void)protocol;
   PyObject *plain = pm_thaw_shallow(self);
-  return plain == NULL ? NULL : pm_pickled_as(plain);
+  return plain == NULL ? NULL : Py_BuildValue("(O((N)i))", getitem, plain, 0);
 }
 
 PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo) {

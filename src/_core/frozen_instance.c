@@ -54,9 +54,9 @@ static int setattr_ordinary(PyObject *self, PyObject *name, PyObject *value) {
     return -1;
   if (((PyTypeObject *)class)->tp_setattro == PyObject_GenericSetAttr)
     return PyObject_GenericSetAttr(self, name, value);
-  PyObject *done =
-      value == NULL ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
-                    : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
+  PyObject *done = value == NULL
+                       ? PyObject_CallMethod(class, "__delattr__", "OO", self, name)
+                       : PyObject_CallMethod(class, "__setattr__", "OOO", self, name, value);
   Py_XDECREF(done);
   return done == NULL ? -1 : 0;
 }
@@ -126,9 +126,9 @@ PyObject *pm_instance_dict_of(PyObject *module, PyObject *self) { return get_dic
 PyObject *pm_instance_refuse(PyObject *module, PyObject *args) {
   PyObject *self, *name, *value = NULL;
   (void)module;
-  if (PyArg_ParseTuple(args, "OO|O", &self, &name, &value))
-    (void)setattro(self, name, value);
-  return NULL;
+  if (!PyArg_ParseTuple(args, "OO|O", &self, &name, &value) || setattro(self, name, value) < 0)
+    return NULL;
+  Py_RETURN_NONE; /* it was an ordinary one */
 }
 
 /* Some call it without a memo: pydantic's models do. */

@@ -27,8 +27,6 @@ int pm_frozen_types_ready(void);
 /* Sets TypeError "'FrozenDict' object is frozen: update() would change it". */
 void *pm_frozen_error(PyObject *self, const char *what);
 
-/* What pickles as an ordinary object does; takes over the reference. */
-PyObject *pm_pickled_as(PyObject *plain);
 /* Methods all three have: pickling and copying give plain objects. */
 PyObject *pm_frozen_reduce(PyObject *self, PyObject *protocol);
 PyObject *pm_frozen_deepcopy(PyObject *self, PyObject *memo);

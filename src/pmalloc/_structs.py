@@ -139,16 +139,15 @@ def make_twin(cls: type, namespace: dict[str, object]) -> type:
         "__reduce__": _reduce,
         "__reduce_ex__": _reduce_ex,
     }
-    compared = [name for name in _COMPARISONS if config.eq] + [
-        name for name in _ORDERINGS if config.order
-    ]
+    compared = [name for name in _COMPARISONS if config.eq]
+    compared += [name for name in _ORDERINGS if config.order]
     for name in compared:
         if _is_msgspecs(cls, name):
             said[name] = _comparison(cls, twin, getattr(operator, name.strip("_")))
     if config.eq:  # else object's, by address
-        said["__hash__"] = cls.__hash__
-        if _is_msgspecs(cls, "__hash__"):  # the type counts; and it may be cached in the instance
-            said["__hash__"] = _hash_of_a_copy
+        # The type is part of a Struct's hash, and cache_hash writes it into the instance: so it is
+        # a copy that is asked.
+        said["__hash__"] = _hash_of_a_copy if _is_msgspecs(cls, "__hash__") else cls.__hash__
     for name, value in said.items():
         type.__setattr__(twin, name, value)
     return twin

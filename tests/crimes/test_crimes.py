@@ -2,11 +2,12 @@
 
 A crime is one tiny program. Its docstring says what is to happen:
 
+    Needs:    a package; where it is not installed the crime is skipped
     Exit:     a signal's name or an exit status
     Stdout:   lines, indented; none when the section is absent
     Stderr:   lines, indented; ``Stderr 3.12:`` where one Python differs, ``Stderr 3.14+:`` where
               it and all later ones do
-    Raises:   instead of Stderr, the last line of a traceback
+    Raises:   instead of Stderr, the last line of a traceback; either for one Python, too
     Since:    the first Python that can do it
 
 Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
@@ -36,7 +37,7 @@ import pytest
 
 HERE = Path(__file__).parent
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
-SECTION = re.compile(r"(Exit|Stdout|Stderr|Raises|Since)(?: (3\.\d+\+?))?:(?: +(.+))?$")
+SECTION = re.compile(r"(Needs|Exit|Stdout|Stderr|Raises|Since)(?: (3\.\d+\+?))?:(?: +(.+))?$")
 C_STACK = re.compile(
     r"\nCurrent thread's C stack trace \(most recent call first\):\n"
     r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
@@ -46,6 +47,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 @dataclass
 class Expected:
+    needs: str = ""
     exit: str = ""
     stdout: list[str] = field(default_factory=list)
     stderr: list[str] = field(default_factory=list)
@@ -90,8 +92,9 @@ def expectation(path: Path) -> Expected:
 
     [exit_status] = section("Exit")
     [raises] = section("Raises") or [""]
+    [needs] = section("Needs") or [""]
     [since] = section("Since") or ["3.12"]
-    return Expected(exit_status, section("Stdout"), section("Stderr"), raises, since)
+    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises, since)
 
 
 def exit_name(status: int) -> str:
@@ -167,6 +170,8 @@ def libraries(tmp_path_factory):
 @pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
 def test_crime(path: Path, libraries: Path, tmp_path: Path):
     expected = expectation(path)
+    if expected.needs:
+        pytest.importorskip(expected.needs)
     if sys.version_info < tuple(map(int, expected.since.split("."))):
         pytest.skip(f"Python {expected.since} was the first that can")
     environment = {
@@ -196,7 +201,7 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
 
 
 def test_there_are_crimes():
-    assert len(CRIMES) >= 32
+    assert len(CRIMES) >= 45
 
 
 def test_every_c_file_has_its_crime():

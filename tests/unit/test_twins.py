@@ -115,13 +115,6 @@ def test_cycles_through_the_root_pickle_whole(name: str):
         assert loaded.me is loaded
 
 
-def test_without_a_cycle_an_instance_reduces_as_an_ordinary_one(name: str):
-    """Serialisers that look at the parts of __reduce_ex__, as PyYAML does, know the class."""
-    node = Node(children=[1])
-    frozen = pmalloc.freeze(node, name=name)
-    assert frozen.__reduce_ex__(2) == node.__reduce_ex__(2)
-
-
 def test_a_namespace_prints_as_one(name: str):
     namespace = types.SimpleNamespace(x=1, y=types.SimpleNamespace())
     frozen = pmalloc.freeze(namespace, name=name)

@@ -1,0 +1,36 @@
+"""The class's own descriptor sets a frozen instance's __dict__.
+
+Exit: SIGSEGV
+Stderr:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       FrozenDict at 0x* + #
+      thread       PID/PID 'python'
+      instruction  0x* python+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "instance_dict_replaced.py", line {here} in <module>
+Stderr 3.12:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       Config at 0x* - 24 (its GC header)
+      thread       PID/PID 'python'
+      instruction  0x* python+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "instance_dict_replaced.py", line {here} in <module>
+"""
+
+import pmalloc
+
+
+class Config:
+    def __init__(self):
+        self.debug = False
+        self.hosts = ["alpha", "beta"]
+
+
+config = pmalloc.freeze(Config(), name="crime")
+Config.__dict__["__dict__"].__set__(config, {})  # here

@@ -1,0 +1,17 @@
+"""Setting an attribute of a frozen instance.
+
+Exit: 1
+Raises: AttributeError: cannot set attribute 'debug': 'Config' object is frozen in pool 'crime'
+"""
+
+import pmalloc
+
+
+class Config:
+    def __init__(self):
+        self.debug = False
+        self.hosts = ["alpha", "beta"]
+
+
+config = pmalloc.freeze(Config(), name="crime")
+config.debug = True

@@ -1,0 +1,30 @@
+"""A store into a slot of a frozen instance.
+
+Exit: SIGSEGV
+Stderr:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       Rights at 0x* + 16
+      thread       PID/PID 'python'
+      instruction  0x* <_ctypes|python>+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "slots_store.py", line {here} in <module>
+"""
+
+import ctypes
+
+import pmalloc
+
+
+class Rights:
+    __slots__ = ("role", "user")
+
+    def __init__(self, user, role):
+        self.user = user
+        self.role = role
+
+
+rights = pmalloc.freeze(Rights("alice", "guest"), name="crime")
+ctypes.py_object.from_address(id(rights) + object.__basicsize__).value = "admin"  # here
