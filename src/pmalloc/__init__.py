@@ -25,6 +25,7 @@ from ._errors import (
 )
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
+from ._references import Reference
 from ._shared import open_shared
 from ._usercopy import check_object_size
 
@@ -40,6 +41,7 @@ __all__ = [
     "PmallocError",
     "Pool",
     "ProtectedError",
+    "Reference",
     "SealedError",
     "SharedPool",
     "UnfreezableError",
