@@ -86,7 +86,7 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
     break;
   case PMALLOC_ERR_UNSUPPORTED:
     raise_os_error("cannot %s pool '%s': this kernel cannot do it, or a sandbox forbids it (%s): "
-                   "mseal takes Linux 6.10, a memfd without /proc 6.7; the pool is as it was",
+                   "sealing takes Linux 6.10; the pool is as it was",
                    verb, pool_name, strerror(errno));
     break;
   case PMALLOC_ERR_BUSY:
@@ -113,7 +113,7 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
                  verb, pool_name);
     break;
   default:
-    PyErr_Format(PyExc_OSError, "cannot %s pool '%s': %s", verb, pool_name, strerror(errno));
+    raise_os_error("cannot %s pool '%s': %s", verb, pool_name, strerror(errno));
   }
   return NULL;
 }

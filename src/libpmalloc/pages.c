@@ -151,8 +151,10 @@ ssize_t pages_call_peek(void *to, const void *from, size_t n) {
   return syscall(SYS_process_vm_readv, getpid(), &local, 1UL, &remote, 1UL, 0UL);
 }
 
+/* ENOSPC is how a memfd says that the system may not promise more memory. */
 enum pmalloc_status pages_from_errno(void) {
-  return errno == ENOMEM || errno == EAGAIN ? PMALLOC_ERR_NOMEM : PMALLOC_ERR_SYSTEM;
+  return errno == ENOMEM || errno == EAGAIN || errno == ENOSPC ? PMALLOC_ERR_NOMEM
+                                                               : PMALLOC_ERR_SYSTEM;
 }
 
 /* ---- sizes ---- */
@@ -462,7 +464,7 @@ static int maps_sealed_files(void) {
   return at != MAP_FAILED;
 }
 
-void pages_reopen_all(pages_nth nth, void *of, const struct pages_file *file) {
+static void map_back(pages_nth nth, void *of, const struct pages_file *file) {
   const struct pages *p;
   int kept = errno;
   for (size_t i = 0; (p = nth(of, i)) != NULL; i++)
@@ -471,7 +473,9 @@ void pages_reopen_all(pages_nth nth, void *of, const struct pages_file *file) {
   errno = kept;
 }
 
-enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file) {
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+                                    enum pmalloc_status (*rest)(void *)) {
+  enum pmalloc_status status = PMALLOC_OK;
   const struct pages *p;
   if (pages_file_check(file) != 0)
     return pages_from_errno();
@@ -483,21 +487,23 @@ enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *
   file->makeshift = reader < 0;
   if (file->makeshift && !maps_sealed_files())
     return PMALLOC_ERR_UNSUPPORTED;
+  file->reader = file->makeshift ? 0 : reader;
   int flags = file->makeshift ? MAP_PRIVATE : MAP_SHARED;
-  for (size_t i = 0; (p = nth(of, i)) != NULL; i++) {
-    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) == 0)
-      continue;
-    int reason = errno;
-    pages_reopen_all(nth, of, file);
-    if (reader >= 0)
-      close(reader);
-    errno = reason;
-    return pages_from_errno();
+  for (size_t i = 0; status == PMALLOC_OK && (p = nth(of, i)) != NULL; i++) {
+    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) != 0)
+      status = pages_from_errno();
   }
-  if (file->reader && pages_is_file(file, file->reader))
-    close(file->reader); /* of an earlier try */
-  file->reader = reader < 0 ? 0 : reader;
-  return PMALLOC_OK;
+  if (status == PMALLOC_OK)
+    status = rest(of);
+  if (status == PMALLOC_OK)
+    return status;
+  map_back(nth, of, file);
+  int reason = errno;
+  if (!file->makeshift)
+    close(reader);
+  file->reader = file->makeshift = 0;
+  errno = reason;
+  return status;
 }
 
 enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file) {

@@ -110,17 +110,17 @@ enum pmalloc_status pages_can_seal(pages_nth nth, void *of);
  * sealed already does nothing, so it may be repeated. */
 enum pmalloc_status pages_seal_all(pages_nth nth, void *of, int *sealed);
 
-/* The immutable tier, in three steps; `file` is what all the mappings show.
+/* The immutable tier; `file` is what all the mappings show.
  *
  *   pages_close_all()   replaces each writable mapping, in one step that no reader can notice, by a
- *                       read-only one that does not count as a writer; all or none
- *   pages_reopen_all()  ... and back again, where a later step failed
+ *                       read-only one that does not count as a writer, and then does the `rest`;
+ *                       where that or a mapping fails, all is as it was
  *   pages_file_seal()   adds the seals. PMALLOC_ERR_BUSY where somebody may still write: pages
  *                       pinned for input, or another process's writable mapping
  *   pages_settle_all()  where the first step needed a makeshift, replaces it by the final mapping;
  *                       may be repeated */
-enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file);
-void pages_reopen_all(pages_nth nth, void *of, const struct pages_file *file);
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+                                    enum pmalloc_status (*rest)(void *));
 enum pmalloc_status pages_file_seal(struct pages_file *file);
 enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file);
 

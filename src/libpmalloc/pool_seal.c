@@ -116,22 +116,21 @@ static enum pmalloc_status protect(pmalloc_pool *pool, enum pmalloc_tier tier) {
   return pool->half == PMALLOC_PLAIN ? PMALLOC_OK : PMALLOC_ERR_HALF_SEALED;
 }
 
+static enum pmalloc_status protect_rest(void *of) {
+  enum pmalloc_status status = protect(of, PMALLOC_IMMUTABLE);
+  return status == PMALLOC_ERR_HALF_SEALED ? PMALLOC_OK : status; /* nothing to be taken back */
+}
+
 static enum pmalloc_status make_immutable(pmalloc_pool *pool) {
   size_t end = pool->file.inode ? pool->file.end : pages_page_size();
   enum pmalloc_status status = pages_can_seal(nth_mapping, pool);
   if (status == PMALLOC_OK)
     status = share_write_directory(pool);
-  if (status == PMALLOC_OK) {
-    status = pages_close_all(nth_chunk, pool, &pool->file);
-    if (status == PMALLOC_OK) {
-      status = protect(pool, PMALLOC_IMMUTABLE);
-      if (pool->state == PMALLOC_OPEN)
-        pages_reopen_all(nth_chunk, pool, &pool->file);
-    }
-  }
-  if (pool->state == PMALLOC_OPEN && pool->file.inode && pool->file.end != end)
+  if (status == PMALLOC_OK)
+    status = pages_close_all(nth_chunk, pool, &pool->file, protect_rest);
+  if (status != PMALLOC_OK && pool->file.inode)
     pages_file_cut(&pool->file, end);
-  return status;
+  return pool->half == PMALLOC_PLAIN ? status : PMALLOC_ERR_HALF_SEALED;
 }
 
 /* ---- the calls ---- */
@@ -141,7 +140,10 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
   if ((unsigned)tier > PMALLOC_IMMUTABLE ||
       (tier == PMALLOC_IMMUTABLE && pool->backing != PMALLOC_MEMFD))
     return PMALLOC_ERR_INVALID;
-  pthread_mutex_lock(&pool->lock);
+  if (tier == PMALLOC_IMMUTABLE)
+    pool_lock_to_map(pool); /* an empty pool's memfd is made now */
+  else
+    pthread_mutex_lock(&pool->lock);
   if (pool->state == PMALLOC_PROTECTED && pool->half != PMALLOC_PLAIN && pool->half == tier)
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)

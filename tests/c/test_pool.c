@@ -43,7 +43,7 @@ static int all(const char *at, size_t n, char value) {
 }
 
 static void test_status_texts(void) {
-  for (int status = 0; status < 10; status++)
+  for (int status = 0; status <= PMALLOC_ERR_FORMAT + 1; status++)
     CHECK(strlen(pmalloc_status_text((enum pmalloc_status)status)) > 5);
 }
 
@@ -420,7 +420,60 @@ static void test_price(void) {
   }
 }
 
+/* The array, the copy, the string. */
+static void test_forms(void) {
+  pmalloc_pool *pool;
+  struct pmalloc_stats before, after;
+  char *text, *none = NULL;
+  void *at;
+  size_t size;
+  OK(pmalloc_pool_create(&pool, "forms", 0));
+  OK(pmalloc_pool_array(pool, 100, 12, &at));
+  OK(pmalloc_pool_size_of(pool, at, &size));
+  CHECK(size == 1200 && ((char *)at)[0] == 0 && ((char *)at)[1199] == 0);
+  OK(pmalloc_pool_array(pool, 0, 12, &at));
+  OK(pmalloc_pool_strdup(pool, "text", &text));
+  OK(pmalloc_pool_size_of(pool, text, &size));
+  CHECK(size == 5 && strcmp(text, "text") == 0);
+  OK(pmalloc_pool_strdup(pool, "", &text));
+  CHECK(text[0] == 0);
+  OK(pmalloc_pool_copy(pool, "a\0b", 3, &at));
+  CHECK(memcmp(at, "a\0b", 3) == 0);
+  OK(pmalloc_pool_copy(pool, NULL, 0, &at));
+  pmalloc_pool_stats(pool, &before);
+  at = NULL;
+  CHECK(pmalloc_pool_array(pool, SIZE_MAX / 2, 3, &at) == PMALLOC_ERR_NOMEM && !at);
+  CHECK(pmalloc_pool_array(pool, SIZE_MAX, SIZE_MAX, &at) == PMALLOC_ERR_NOMEM && !at);
+  CHECK(pmalloc_pool_array(pool, (size_t)1 << 62, 1, &at) == PMALLOC_ERR_NOMEM && !at);
+  pmalloc_pool_stats(pool, &after);
+  CHECK(memcmp(&before, &after, sizeof after) == 0);
+  OK(pmalloc_pool_protect(pool));
+  CHECK(pmalloc_pool_strdup(pool, "late", &none) == PMALLOC_ERR_PROTECTED && !none);
+  CHECK(pmalloc_pool_copy(pool, "late", 4, &at) == PMALLOC_ERR_PROTECTED && !at);
+  OK(pmalloc_pool_destroy(pool));
+  pmalloc_pool_forget(pool);
+}
+
+static void test_global(void) {
+  pmalloc_pool *pool, *again;
+  void *at;
+  OK(pmalloc_pool_global(&pool));
+  OK(pmalloc_pool_global(&again));
+  CHECK(pool == again && strcmp(pmalloc_pool_name(pool), "global") == 0);
+  OK(pmalloc_pool_alloc(pool, 100, 0, &at));
+  OK(pmalloc_pool_protect(pool));
+  OK(pmalloc_pool_global(&again));
+  CHECK(pool == again && pmalloc_pool_alloc(again, 1, 0, &at) == PMALLOC_ERR_PROTECTED);
+  OK(pmalloc_pool_destroy(pool));
+  OK(pmalloc_pool_global(&again));
+  CHECK(pool != again);
+  OK(pmalloc_pool_alloc(again, 1, 0, &at));
+  OK(pmalloc_pool_destroy(again));
+}
+
 int main(void) {
+  test_forms();
+  test_global();
   test_status_texts();
   test_create();
   test_empty_pools();

@@ -8,6 +8,7 @@
 
 #include "pages.h"
 #include "pool.h"
+#include "share.h"
 
 enum { THREADS = 8, ROUNDS = 300, KEPT = 64 };
 
@@ -93,6 +94,40 @@ static void *churn(void *arg) {
   return NULL;
 }
 
+/* The same with memfds, some of which become immutable and are opened as by another process. */
+static void *churn_files(void *arg) {
+  const struct pmalloc_options options = {.backing = PMALLOC_MEMFD};
+  (void)arg;
+  for (int n = 0; !atomic_load(&stop); n++) {
+    pmalloc_pool *pool;
+    pmalloc_shared *seen;
+    void *at;
+    const void *there;
+    size_t size;
+    int fd;
+    OK(pmalloc_pool_create_with(&pool, "churned file", &options));
+    OK(pmalloc_pool_alloc(pool, 100, 0, &at));
+    memset(at, 7, 100);
+    enum pmalloc_status status = PMALLOC_ERR_UNSUPPORTED;
+    if (n % 16 == 0 && n < 16 * 200) /* they stay */
+      status = pmalloc_pool_protect_as(pool, PMALLOC_IMMUTABLE);
+    if (status == PMALLOC_OK) {
+      OK(pmalloc_pool_fileno(pool, &fd));
+      OK(pmalloc_shared_open(&seen, fd, 0));
+      OK(pmalloc_shared_get(seen, 0, &there, &size));
+      CHECK(size == 100 && memcmp(there, at, 100) == 0);
+      OK(pmalloc_shared_close(seen));
+      continue;
+    }
+    /* A child that was forked in the meantime still maps it. */
+    CHECK(status == PMALLOC_ERR_BUSY || status == PMALLOC_ERR_UNSUPPORTED);
+    OK(pmalloc_pool_alloc(pool, 100000, 0, &at));
+    OK(pmalloc_pool_destroy(pool));
+    pmalloc_pool_forget(pool);
+  }
+  return NULL;
+}
+
 #ifndef __SANITIZE_THREAD__ /* which does not support fork() with threads about */
 static void in_child(void *arg) {
   pmalloc_pool *pool, *sealed = arg;
@@ -123,7 +158,7 @@ static void test_fork(void) {
   OK(pmalloc_pool_protect(sealed));
   atomic_store(&stop, 0);
   for (int i = 0; i < 3; i++)
-    pthread_create(&threads[i], NULL, churn, NULL);
+    pthread_create(&threads[i], NULL, i == 2 ? churn_files : churn, NULL);
   for (int i = 0; i < (SANITIZED ? 20 : 200); i++)
     CHECK(dies(in_child, sealed) == 0);
   atomic_store(&stop, 1);
@@ -166,9 +201,22 @@ static void test_lookup_and_destroy(void) {
   pthread_join(thread, NULL);
 }
 
+/* Two at once, for the sanitizer. */
+static void test_files(void) {
+  pthread_t threads[2];
+  atomic_store(&stop, 0);
+  for (int i = 0; i < 2; i++)
+    pthread_create(&threads[i], NULL, churn_files, NULL);
+  nanosleep(&(struct timespec){1, 0}, NULL);
+  atomic_store(&stop, 1);
+  for (int i = 0; i < 2; i++)
+    pthread_join(threads[i], NULL);
+}
+
 int main(void) {
   OK(pmalloc_pool_create(&shared, "shared", 0));
   run_threads();
+  test_files();
 #ifndef __SANITIZE_THREAD__
   test_fork();
 #endif

@@ -312,6 +312,11 @@ static void test_missing(void) {
   CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_UNSUPPORTED && errno == ENOSYS);
   pages_inject(PAGES_CALL_MEMFD, 0, EMFILE, 1);
   CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_SYSTEM && errno == EMFILE);
+  pages_inject(PAGES_CALL_MEMFD, -1, 0, 0);
+  pages_inject(PAGES_CALL_FALLOCATE, 0, ENOSPC,
+               1); /* vm.overcommit_memory=2, and no more to give */
+  CHECK(pmalloc_pool_alloc(pool, 1, 0, &at) == PMALLOC_ERR_NOMEM && errno == ENOSPC);
+  inject_off();
   pages_inject(PAGES_CALL_MEMFD, 0, EINVAL, 0); /* before Linux 6.3: one flag less */
   OK(pmalloc_pool_alloc(pool, 1, 0, &at));
   inject_off();
@@ -446,6 +451,8 @@ static void test_nothing_is_left(void) {
   long before = -1, memory = 0;
   for (int round = 0; round < 400; round++) {
     struct scene s = set_up(PMALLOC_MEMFD, 0);
+    pages_inject(PAGES_CALL_ADD_SEALS, 0, EBUSY, 0);
+    CHECK(pmalloc_pool_protect_as(s.pool, PMALLOC_IMMUTABLE) == PMALLOC_ERR_BUSY);
     if (round % 2)
       OK(pmalloc_pool_protect(s.pool));
     OK(pmalloc_pool_destroy(s.pool));

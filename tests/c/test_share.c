@@ -90,10 +90,11 @@ static void be_the_other(int from) {
   CHECK(sum == wanted);
   CHECK(pmalloc_shared_get(shared, 300, &at, &size) == PMALLOC_ERR_FOREIGN);
   WRITE_FAULTS(at);
-  CHECK(mprotect((void *)((uintptr_t)at & ~(uintptr_t)4095), 4096, PROT_READ | PROT_WRITE) == -1);
+  void *page = (void *)((uintptr_t)at & -pages_page_size());
+  CHECK(mprotect(page, 4096, PROT_READ | PROT_WRITE) == -1);
   CHECK(mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED);
   if (pmalloc_shared_is_sealed(shared)) {
-    CHECK(munmap((void *)((uintptr_t)at & ~(uintptr_t)4095), 4096) == -1 && errno == EPERM);
+    CHECK(munmap(page, 4096) == -1 && errno == EPERM);
     CHECK(pmalloc_shared_close(shared) == PMALLOC_ERR_SEALED);
   }
   OK(pmalloc_shared_open(&shared, fd, 0));

@@ -7,7 +7,7 @@ refuses is refused.
 
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from child import in_child
@@ -43,7 +43,7 @@ class Model:
         return sum(len(piece.views) for piece in self.pieces)
 
     def refusal(self) -> type[Exception]:
-        return pmalloc.ProtectedError if self.state == "protected" else pmalloc.DestroyedError
+        return pmalloc.DestroyedError if self.state == "destroyed" else pmalloc.ProtectedError
 
 
 VALUES = st.recursive(
@@ -55,6 +55,7 @@ VALUES = st.recursive(
     ),
     max_leaves=8,
 )
+BACKINGS: list[Literal["private", "memfd"]] = ["private", "memfd"]
 NUMBERS = st.integers(0, 999)  # which pool, which allocation: modulo how many there are
 SIZES = st.one_of(st.integers(0, 300), st.integers(0, 40_000))
 
@@ -72,10 +73,11 @@ class Machine(RuleBasedStateMachine):
         with pytest.raises(model.refusal(), match=f"pool '{model.pool.name}': it "):
             call(*args)
 
-    @rule(chunk_size=st.sampled_from([0, 0, 1, 20_000]))
+    @rule(chunk_size=st.sampled_from([0, 0, 1, 20_000]), backing=st.sampled_from(BACKINGS))
     @precondition(lambda self: len(self.models) < 5)
-    def create(self, chunk_size: int) -> None:
-        self.models.append(Model(pmalloc.Pool(f"model {next(names)}", chunk_size=chunk_size)))
+    def create(self, chunk_size: int, backing: Literal["private", "memfd"] = "private") -> None:
+        pool = pmalloc.Pool(f"model {next(names)}", chunk_size=chunk_size, backing=backing)
+        self.models.append(Model(pool))
 
     @rule(number=NUMBERS, size=SIZES, align=st.sampled_from([1, 16, 16, 16, 64, 4096]))
     def alloc(self, number: int, size: int, align: int) -> None:
@@ -86,6 +88,14 @@ class Machine(RuleBasedStateMachine):
         allocation = model.pool.alloc(size, align=align)
         assert allocation.address % align == 0
         model.pieces.append(Piece(allocation, bytes(size)))
+
+    @rule(number=NUMBERS, data=st.binary(max_size=300))
+    def copy(self, number: int, data: bytes) -> None:
+        model = self.model(number)
+        if model.state != "open":
+            self.refused(model, model.pool.copy, data)
+            return
+        model.pieces.append(Piece(model.pool.copy(data), data))
 
     @rule(number=NUMBERS, nbytes=SIZES)
     def prealloc(self, number: int, nbytes: int) -> None:
@@ -184,11 +194,50 @@ class Machine(RuleBasedStateMachine):
             model.pool.protect(revoke)
             model.state = "protected"
 
+    @rule(number=NUMBERS)
+    @precondition(lambda self: CAN_SEAL)
+    def seal(self, number: int) -> None:
+        model = self.model(number)
+        if model.state != "open":
+            with pytest.raises(model.refusal()):
+                model.pool.protect(seal=True)
+        elif not model.views():
+            model.pool.protect(seal=True)
+            model.state = "sealed"
+
+    @rule(number=NUMBERS)
+    @precondition(lambda self: CAN_SEAL)
+    def make_immutable(self, number: int) -> None:
+        model = self.model(number)
+        if model.pool.stats()["backing"] == "private":
+            with pytest.raises(ValueError, match="create it with backing='memfd'"):
+                model.pool.protect(immutable=True)
+        elif model.state != "open":
+            with pytest.raises(model.refusal()):
+                model.pool.protect(immutable=True)
+        elif not model.views():
+            model.pool.protect(immutable=True)
+            model.state = "immutable"
+            self.compare_shared(model)
+
+    def compare_shared(self, model: Model) -> None:
+        """What another process would see."""
+        shared = pmalloc.open_shared(model.pool, seal=False)
+        assert len(shared) == len(model.pieces)
+        for piece in model.pieces:
+            number = piece.allocation.shared_index
+            assert number is not None
+            assert shared[number][: len(piece.content)] == piece.content
+        shared.close()
+
     @rule(number=NUMBERS, force=st.booleans())
     def destroy(self, number: int, force: bool) -> None:
         model = self.model(number)
         if model.state == "destroyed":
             self.refused(model, model.pool.destroy, force)
+        elif model.state in {"sealed", "immutable"}:
+            with pytest.raises(pmalloc.SealedError):
+                model.pool.destroy(force)
         elif model.views():
             with pytest.raises(BufferError, match=rf"{model.views()} view\(s\)"):
                 model.pool.destroy(force)
@@ -211,7 +260,7 @@ class Machine(RuleBasedStateMachine):
                 for view in piece.views:
                     assert view == piece.content
                 assert pmalloc.pool_of(piece.allocation) is model.pool
-                assert pmalloc.is_protected(piece.allocation) is (model.state == "protected")
+                assert pmalloc.is_protected(piece.allocation) is (model.state != "open")
             for source, frozen in model.frozen:
                 assert frozen == source
             self.compare_stats(model)
@@ -230,8 +279,21 @@ class Machine(RuleBasedStateMachine):
     def teardown(self) -> None:
         for number, model in enumerate(self.models):
             self.release(number)
-            if model.state != "destroyed":
+            if model.state in {"open", "protected"}:
                 self.destroy(number, force=True)
+
+
+def can_seal() -> bool:
+    pool = pmalloc.Pool("can this kernel seal?")
+    try:
+        pool.protect(seal=True)
+    except OSError:
+        pool.destroy()
+        return False
+    return True
+
+
+CAN_SEAL = can_seal()
 
 
 def test_pools_and_model_agree():
