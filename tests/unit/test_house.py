@@ -32,8 +32,9 @@ STOREYS = [
         "redzone",
         "hardened",
         "beacon",
+        "usercopy",
+        "scan",
     },
-    {"usercopy"},
     {"fault"},
     {"api"},
 ]
