@@ -328,11 +328,10 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                         self->name, self->arrays);
   struct pmalloc_stats stats;
   pmalloc_pool_stats(self->pool, &stats);
-  if (stats.objects > 0 && !force)
-    return PyErr_Format(PmError,
-                        "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
-                        "counts who still uses them; if surely nobody does, pass force=True",
-                        self->name, stats.objects);
+  if (stats.objects > 0 && !force) {
+    pm_raise_frozen_objects(self, stats.objects);
+    return NULL;
+  }
   enum pmalloc_status status =
       force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
@@ -411,6 +410,8 @@ static PyMethodDef methods[] = {
     {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
     {"array", array, METH_VARARGS,
      "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
+    {"_references", pm_references, METH_O,
+     "_references($self, limit, /)\n--\n\nHow many words lead into the pool, and some of them."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"check", check, METH_NOARGS,

@@ -108,6 +108,14 @@ static void *arena_take(struct arena *arena, size_t bytes) {
 void registry_harden(void) { atomic_store(&hardened, 1); }
 int registry_is_damaged(void) { return atomic_load(&damaged); }
 
+int registry_is_own(uintptr_t addr) {
+  for (unsigned n = atomic_load_explicit(&spans_used, memory_order_acquire); n-- > 0;) {
+    if (addr >= atomic_load(&spans[n].start) && addr < atomic_load(&spans[n].end))
+      return 1;
+  }
+  return 0;
+}
+
 /* Whether a pointer that was found may be followed. */
 static int leads_home(uintptr_t to, size_t bytes) {
   if (!atomic_load_explicit(&hardened, memory_order_relaxed))

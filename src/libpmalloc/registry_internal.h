@@ -45,6 +45,9 @@ int registry_knows(const struct registry_record *record, const struct pages *p,
 /* 1 when the descriptor lies in metadata of this pool, and all it says leads where it should. */
 int registry_vouches(const struct registry_record *record, const struct cold_chunk *chunk);
 
+/* 1 where the registry itself keeps what it knows. */
+int registry_is_own(uintptr_t addr);
+
 /* From here on no look-up follows a pointer that does not lead into the registry's own memory;
  * and whether one was found. */
 void registry_harden(void);

@@ -26,6 +26,7 @@ from ._errors import (
 from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
+from ._references import Reference
 from ._shared import open_shared
 from ._usercopy import check_object_size
 
@@ -41,6 +42,7 @@ __all__ = [
     "PmallocError",
     "Pool",
     "ProtectedError",
+    "Reference",
     "SealedError",
     "SharedPool",
     "UnfreezableError",

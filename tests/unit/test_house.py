@@ -32,6 +32,7 @@ STOREYS = [
         "redzone",
         "hardened",
         "usercopy",
+        "scan",
     },
     {"fault"},
     {"api"},
