@@ -22,6 +22,7 @@ END = "<!-- last run: end -->"
 
 try:
     import bench_alloc
+    import bench_attributes
     import bench_freeze
     import bench_memory
     import bench_protect
@@ -36,6 +37,7 @@ except ModuleNotFoundError as error:
 PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "freeze": bench_freeze.run,
     "reads": bench_reads.run,
+    "attributes": bench_attributes.run,
     "memory": bench_memory.run,
     "protect": bench_protect.run,
     "alloc": bench_alloc.run,
