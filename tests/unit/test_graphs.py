@@ -1,9 +1,9 @@
 """Random graphs, frozen and protected, come out of every door as what went in.
 
 Four seeds, a thousand graphs each. A graph is drawn as a list of nodes that refer to each other by
-number: parts are shared, and lists, dicts and instances make cycles. What comes out is compared by a walk over
-both at once that knows types, bits, order and which parts are one object; `==` knows too little of
-that and does not end on cycles.
+number: parts are shared, and lists, dicts and instances make cycles. What comes out is compared by
+a walk over both at once that knows types, bits, order and which parts are one object; `==` knows
+too little of that and does not end on cycles.
 """
 
 import copy
@@ -19,12 +19,12 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+import graph_kinds as k
 import pytest
 from child import in_child
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-import graph_kinds as k
 import pmalloc
 from pmalloc import FrozenDict, FrozenList, FrozenSet
 
