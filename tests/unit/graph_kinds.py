@@ -6,7 +6,7 @@ carries a `label`, which is the same in every copy.
 
 import abc
 import collections
-import datetime
+import datetime as dt
 import enum
 import fractions
 import ipaddress
@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, Generic, NamedTuple, TypeVar
 
-# ---- classes: made without arguments, filled later ------------------------------------------------
+# ---- classes: made without arguments, filled later -----------------------------------------------
 
 NAMES = ["x", "y", "z", "name", "größe", "_private", "__mangled", "a b", ""]
 MANY = [f"attribute_{i}" for i in range(40)]
@@ -64,7 +64,7 @@ class Mixed(Plain):
     __slots__ = ("z",)
 
 
-class Wide(Slots, Generic[T]):
+class Wide(Slots, Generic[T]):  # noqa: UP046
     """More attributes than a table of shared keys takes."""
 
 
@@ -146,9 +146,9 @@ class Proud(Pair):
     """A namedtuple with a __dict__."""
 
 
-Triple = collections.namedtuple("Triple", "x y z")
+Triple = collections.namedtuple("Triple", "x y z")  # noqa: PYI024
 
-# ---- classes whose instances may be keys -------------------------------------------------------------
+# ---- classes whose instances may be keys ---------------------------------------------------------
 
 
 class ByAddress:
@@ -193,7 +193,7 @@ FILLED: list[type] = [
 ]
 TUPLES: list[type] = [TupleWithAttributes, TupleWithoutAttributes, Pair, Proud, Triple]
 
-# ---- values, and what stays outside -------------------------------------------------------------------
+# ---- values, and what stays outside --------------------------------------------------------------
 
 
 class Colour(enum.Enum):
@@ -211,13 +211,13 @@ def function() -> None:
 
 
 ZONES = [
-    *(None, datetime.UTC, datetime.timezone(datetime.timedelta(hours=-3.5), "name")),
+    *(None, dt.UTC, dt.timezone(dt.timedelta(hours=-3.5), "name")),
     zoneinfo.ZoneInfo("UTC"),
 ]
 VALUES: list[Any] = [
-    *(datetime.date(1, 1, 1), datetime.date.max, datetime.timedelta(-7, 3, 999_999)),
-    *(datetime.time(23, 59, 59, 999_999, tzinfo=zone, fold=1) for zone in ZONES),
-    *(datetime.datetime(2018, 4, 23, 12, 30, 1, 7, tzinfo=zone, fold=1) for zone in ZONES),
+    *(dt.date(1, 1, 1), dt.date.max, dt.timedelta(-7, 3, 999_999)),
+    *(dt.time(23, 59, 59, 999_999, tzinfo=zone, fold=1) for zone in ZONES),
+    *(dt.datetime(2018, 4, 23, 12, 30, 1, 7, tzinfo=zone, fold=1) for zone in ZONES),
     *(Decimal(text) for text in ("0", "-0", "1.50", "-1E+999999", "Infinity", "-Infinity")),
     *(Decimal("9" * 3000), Decimal("-1." + "123456789" * 9), Decimal(2**64)),
     *(fractions.Fraction(-1, 3), fractions.Fraction(3**99, 2**70)),
@@ -227,18 +227,18 @@ VALUES: list[Any] = [
 ]
 EXTERNALS: list[Any] = [
     *(Colour.RED, Colour.GREEN, Bits.ONE | Bits.TWO, function, len, Plain, int, ...),
-    datetime.UTC,
+    dt.UTC,
 ]
 NO_NUMBERS = ["NaN", "-NaN"]  # Decimals; with a payload they are told apart
 FROZENDICT: Any = getattr(sys.modules["builtins"], "frozendict", None)
 
 _VALUE_TYPES = (
-    *(datetime.date, datetime.time, datetime.timedelta, Decimal, fractions.Fraction, uuid.UUID),
+    *(dt.date, dt.time, dt.timedelta, Decimal, fractions.Fraction, uuid.UUID),
     *(ipaddress.IPv4Address, ipaddress.IPv6Address, ipaddress.IPv4Network, bytes, bytearray),
 )
 _EXTERNAL_TYPES = (
     *(enum.Enum, types.FunctionType, types.BuiltinFunctionType, type, types.ModuleType),
-    *(types.EllipsisType, datetime.tzinfo),
+    *(types.EllipsisType, dt.tzinfo),
 )
 _PLAIN_TYPES = (
     *(type(None), bool, int, float, complex, str, range, list, dict, tuple, set, frozenset),

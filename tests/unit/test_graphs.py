@@ -1,9 +1,9 @@
 """Random graphs, frozen and protected, come out of every door as what went in.
 
 Four seeds, a thousand graphs each. A graph is drawn as a list of nodes that refer to each other by
-number: parts are shared, and lists, dicts and instances make cycles. What comes out is compared by a walk over
-both at once that knows types, bits, order and which parts are one object; `==` knows too little of
-that and does not end on cycles.
+number: parts are shared, and lists, dicts and instances make cycles. What comes out is compared by
+a walk over both at once that knows types, bits, order and which parts are one object; `==` knows
+too little of that and does not end on cycles.
 """
 
 import copy
