@@ -59,10 +59,9 @@ format: ## rewrite sources as ruff and clang-format want them
 	"$$bin/ruff" format .; \
 	"$$bin/clang-format" -i $(C_FILES)
 
-types: ## mypy --strict and pyright
+types: ## mypy --strict and pyright, on the package and on what they must refuse
 	@python=$$(tools/setup.sh dev); \
-	"$$python" -m mypy --strict; \
-	"$$python" -m pyright --pythonpath "$$python"
+	"$$python" -m pytest -q tests/typing
 
 docs: ## the documentation as HTML, in build/docs; a warning is an error
 	@python=$$(tools/setup.sh docs); "$$python" -m sphinx -W --keep-going -q -c docs . build/docs && \

@@ -55,7 +55,7 @@ def find(pool: Pool, limit: int) -> list[Reference]:
         if type(obj) in (list, dict, set) and obj is not objects and obj is not found:
             for referent in gc.get_referents(obj):
                 if id(referent) in targets:
-                    holders.setdefault(id(referent), _describe(obj))
+                    holders.setdefault(id(referent), _describe(cast("object", obj)))
     findings: list[Reference] = []
     for address, mapping, target, start, offset in found:
         n = bisect.bisect_right(places, address + _HEADER) - 1

@@ -96,6 +96,31 @@ def frozen() -> None:
     print(pmalloc.root("config"), as_dict, as_list, as_set, pair)
 
 
+class Route:
+    path = "/"
+
+
+def instances() -> None:
+    route = pmalloc.freeze(Route(), name="route", externals=(Path,))
+    assert_type(route, Route)
+    assert_type(pmalloc.thaw(route), Route)
+    print(isinstance(route, pmalloc.FrozenInstance))
+    assert_type(pmalloc.register(Route, omit=("path",)), None)
+    pmalloc.register(Route, replace=lambda route: route.path)
+    pmalloc.register(Route, external=True)
+    told = pmalloc.preview(route, externals=Path, limit=5)
+    assert_type(told, pmalloc.Preview)
+    assert_type(told.freezes, bool)
+    assert_type(told.saved_per_worker, int)
+    assert_type([found.path for found in told.refused], list[str])
+
+
+def references() -> None:
+    for found in pmalloc.Pool("scanned").references(limit=10):
+        assert_type(found, pmalloc.Reference)
+        assert_type(found.address, int)
+
+
 def errors() -> str:
     try:
         pmalloc.freeze(Path())
