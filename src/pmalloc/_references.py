@@ -40,7 +40,7 @@ def _describe(obj: object) -> str:
         name = cast("dict[object, object]", obj).get("__name__")
         if isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is obj:
             return f"module {name}"
-    return type(obj).__name__
+    return type(cast("object", obj)).__name__
 
 
 def find(pool: Pool, limit: int) -> list[Reference]:
