@@ -40,7 +40,8 @@ def _describe(obj: object) -> str:
         name = cast("dict[object, object]", obj).get("__name__")
         if isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is obj:
             return f"module {name}"
-    return type(cast("object", obj)).__name__
+    cls: type = type(obj)
+    return cls.__name__
 
 
 def find(pool: Pool, limit: int) -> list[Reference]:
