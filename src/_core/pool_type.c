@@ -370,10 +370,7 @@ static int need_unused(pm_pool *self, int force) {
     return -1;
   }
   if (objects > 0 && !force) {
-    PyErr_Format(PmError,
-                 "cannot destroy pool '%U': %zu frozen objects live in it, and nothing "
-                 "counts who still uses them; if surely nobody does, pass force=True",
-                 self->name, objects);
+    pm_raise_frozen_objects(self, objects);
     return -1;
   }
   return 0;
@@ -479,6 +476,8 @@ static PyMethodDef methods[] = {
     {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},
     {"array", array, METH_VARARGS,
      "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
+    {"_references", pm_references, METH_O,
+     "_references($self, limit, /)\n--\n\nHow many words lead into the pool, and some of them."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"check", check, METH_NOARGS,

@@ -39,6 +39,12 @@ enum pmalloc_state pm_pool_state(const pm_pool *self);
 /* What a NumPy array of `size` bytes at `address` is based on; new reference. */
 PyObject *pm_array_data_new(pm_pool *pool, void *address, Py_ssize_t size);
 
+/* The exception of destroy(), with how many words a search finds. */
+void pm_raise_frozen_objects(pm_pool *pool, size_t objects);
+
+/* _references(limit): the words that lead into the pool; METH_O. */
+PyObject *pm_references(PyObject *op, PyObject *arg);
+
 /* The Allocation of `size` bytes at `address`; new reference. */
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size);
 

@@ -25,6 +25,7 @@
 #include <string.h>
 
 #include "bitmap.h"
+#include "hardened.h"
 #include "pool_internal.h"
 #include "redzone.h"
 
@@ -48,7 +49,7 @@ static inline void *place(pmalloc_pool *pool, struct cold_chunk *chunk, size_t g
   bitmap_set(chunk->ends, last);
   bitmap_set(chunk->starts, granule);
   if (pool->any_freed)
-    bitmap_clear_range(pool->freed[chunk->index], granule, granule + count);
+    bitmap_clear_range(pool_freed(pool, chunk->index), granule, granule + count);
   pool->used_bytes += count * PMALLOC_GRANULE;
   pool->allocations++;
   if (pool->flags)
@@ -64,10 +65,14 @@ static inline size_t zone_of(const pmalloc_pool *pool) {
 }
 
 /* The block, as the bitmaps see it: hot records alone decide nothing. */
-static struct cold_chunk *sound_block(const pmalloc_pool *pool, const struct block *block) {
+static struct cold_chunk *sound_block(pmalloc_pool *pool, const struct block *block) {
   if (block->chunk >= pool->cold->chunks)
     return NULL;
-  struct cold_chunk *chunk = cold_chunk_at(pool->cold, block->chunk);
+  int checked = (pool->flags & PMALLOC_HARDENED) != 0;
+  struct cold_chunk *chunk =
+      checked ? cold_chunk_checked(pool, block->chunk) : cold_chunk_at(pool->cold, block->chunk);
+  if (!chunk || !hardened_chunk(pool, chunk))
+    return NULL;
   size_t begin = block->granule, end = begin + block->count, zone = zone_of(pool);
   if (chunk->kind != PMALLOC_RAW || end < begin || end > chunk->used)
     return NULL;
@@ -94,8 +99,12 @@ static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
   struct block block;
   while (blocks_take(&pool->blocks, need, &block)) {
     struct cold_chunk *chunk = sound_block(pool, &block);
-    if (!chunk)
+    if (!chunk) {
+      pool->blocks.damaged = 1;
+      if (pool->flags & PMALLOC_HARDENED)
+        return NULL;
       continue;
+    }
     size_t begin = block.granule, end = begin + block.count;
     size_t granule = fit(begin, end, count, align, zone);
     if (granule == BITMAP_NONE) {
@@ -189,6 +198,8 @@ static inline void *from_front(pmalloc_pool *pool, size_t size, size_t align) {
 static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool, size_t size,
                                                               size_t align, void **out) {
   *out = from_blocks(pool, size, align);
+  if (!*out && pool->blocks.damaged && pool->flags & PMALLOC_HARDENED)
+    return hardened_enter(pool); /* which says what it is */
   if (!*out)
     *out = from_rest(pool, pool->raw_current, size, align);
   if (!*out && scan(pool, (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE)) {
@@ -223,10 +234,12 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
   }
   size_t granules = align < PMALLOC_GRANULE ? 1 : align / PMALLOC_GRANULE;
   int locked = pool_lock_quick(pool);
-  enum pmalloc_status status = pool_is_open(pool);
+  enum pmalloc_status status = pool->flags ? hardened_enter_open(pool) : pool_is_open(pool);
   void *taken = status == PMALLOC_OK ? from_front(pool, size, granules) : NULL;
   if (status == PMALLOC_OK && !taken)
     status = allocate(pool, size, granules, &taken);
+  if (pool->flags && status != PMALLOC_ERR_CORRUPT)
+    hardened_leave(pool);
   if (locked)
     pthread_mutex_unlock(&pool->lock);
   if (status == PMALLOC_OK)
@@ -240,24 +253,35 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {
     return PMALLOC_ERR_NOMEM;
   }
   pool_lock_to_map(pool);
-  enum pmalloc_status status = pool_is_open(pool);
-  size_t left = pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
+  enum pmalloc_status status = hardened_enter_open(pool);
+  size_t left =
+      status == PMALLOC_OK && pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
   if (status == PMALLOC_OK && left < bytes) {
     struct cold_chunk *chunk;
     status = chunk_new(pool, PMALLOC_RAW, bytes, &chunk);
     if (status == PMALLOC_OK)
       choose_current(pool, chunk);
   }
+  if (status != PMALLOC_ERR_CORRUPT)
+    hardened_leave(pool);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
 
 /* The granule of a live allocation that begins at the address. */
-static enum pmalloc_status find_start(const pmalloc_pool *pool, const void *address,
+static enum pmalloc_status find_start(pmalloc_pool *pool, const void *address,
                                       struct cold_chunk **chunk, size_t *granule) {
+  enum pmalloc_status status = pool->flags ? hardened_enter(pool) : PMALLOC_OK;
+  if (status != PMALLOC_OK)
+    return status;
   if (pool->state == PMALLOC_DESTROYED_STATE)
     return PMALLOC_ERR_DESTROYED;
   struct cold_chunk *found = chunk_of(pool, address);
+  if (found && (!hardened_chunk(pool, found) ||
+                (size_t)((const char *)address - found->pages.base) >= found->pages.size))
+    return hardened_found(pool, "what describes one of its chunks was overwritten");
+  if (!found && pool->flags && (status = hardened_enter(pool)) != PMALLOC_OK)
+    return status; /* the look-up ended at a link that leads astray */
   if (!found || found->kind != PMALLOC_RAW)
     return PMALLOC_ERR_FOREIGN;
   size_t offset = (size_t)((const char *)address - found->pages.base);
@@ -265,7 +289,7 @@ static enum pmalloc_status find_start(const pmalloc_pool *pool, const void *addr
     return PMALLOC_ERR_FOREIGN;
   *chunk = found;
   *granule = offset / PMALLOC_GRANULE;
-  if (bitmap_test(pool->freed[found->index], *granule))
+  if (bitmap_test(pool_freed(pool, found->index), *granule))
     return PMALLOC_ERR_DOUBLE_FREE;
   return bitmap_test(found->starts, *granule) ? PMALLOC_OK : PMALLOC_ERR_FOREIGN;
 }
@@ -286,7 +310,7 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
     }
     pool->used_bytes -= count * PMALLOC_GRANULE;
     pool->allocations--;
-    bitmap_set(pool->freed[chunk->index], granule);
+    bitmap_set(pool_freed(pool, chunk->index), granule);
     pool->any_freed = 1;
     if (pool->state == PMALLOC_OPEN) {
       memset(granule_address(chunk, granule - zone), 0, (count + 2 * zone) * PMALLOC_GRANULE);
@@ -296,6 +320,8 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
       push(pool, chunk, granule - zone, count + 2 * zone);
     }
   }
+  if (status == PMALLOC_OK)
+    hardened_leave(pool); /* records of free blocks may lie elsewhere now */
   pthread_mutex_unlock(&pool->lock);
   return status;
 }

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "pool_internal.h"
+#include "usercopy.h"
 
 enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size, void **out) {
   size_t bytes;
@@ -25,6 +26,8 @@ enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size
 enum pmalloc_status pmalloc_pool_copy(pmalloc_pool *pool, const void *from, size_t size,
                                       void **out) {
   void *at;
+  if (pmalloc_check_object_size(from, size) == PMALLOC_BOUNDS_BAD)
+    return PMALLOC_ERR_INVALID; /* more than the source has */
   enum pmalloc_status status = pmalloc_pool_alloc(pool, size, 0, &at);
   if (status != PMALLOC_OK)
     return status;

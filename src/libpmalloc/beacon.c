@@ -64,7 +64,7 @@ static const __attribute__((used, aligned(64))) struct beacon beacon = {
     .fields =
         {
             SIZE("pool", struct pmalloc_pool),
-            POOL(older),
+            FIELD("pool.older", struct pmalloc_pool, older.to),
             POOL(state),
             POOL(tier),
             POOL(backing),

@@ -62,10 +62,10 @@ size_t blocks_push(struct blocks *blocks, uint32_t chunk, size_t granule, size_t
   uint32_t number = blocks->spare;
   if (count == 0)
     return 0;
-  if (number && number <= blocks->made) {
+  if (number && number <= blocks->made && number <= blocks->capacity) {
     blocks->spare = blocks->all[number - 1].next;
   } else {
-    if (blocks->made == blocks->capacity) {
+    if (blocks->made >= blocks->capacity) {
       uint32_t before = blocks->capacity;
       if (grow(blocks) != 0)
         return 0;
@@ -88,8 +88,9 @@ static int take_from(struct blocks *blocks, unsigned bin, size_t count, int trie
   uint32_t *link = &blocks->heads[bin];
   while (*link != 0 && tries-- > 0) {
     uint32_t number = *link;
-    if (number > blocks->made) { /* not a link of ours: drop the rest */
+    if (number > blocks->made || number > blocks->capacity) { /* no link of ours: drop the rest */
       *link = 0;
+      blocks->damaged = 1;
       break;
     }
     struct block *block = &blocks->all[number - 1];

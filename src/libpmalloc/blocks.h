@@ -23,6 +23,7 @@ struct blocks {
   uint32_t made, capacity;
   uint32_t spare; /* block records to use again */
   uint64_t filled[2];
+  int damaged; /* a number was found that no record has; the rest of that bin was forgotten */
 };
 
 /* Remembers a free block. Without memory for a record it is forgotten: a later

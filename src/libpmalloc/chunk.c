@@ -41,18 +41,21 @@ static size_t step(size_t bytes) {
 static enum pmalloc_status add_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
   if (n >= pool->freed_capacity) {
     uint32_t capacity = n < 4 ? 4 : n * 2;
-    uint64_t **freed = realloc(pool->freed, capacity * sizeof *freed);
+    struct link *freed = realloc(pool->freed, capacity * sizeof *freed);
     if (!freed)
       return PMALLOC_ERR_NOMEM;
     pool->hot_bytes += (capacity - pool->freed_capacity) * sizeof *freed;
     pool->freed = freed;
+    for (uint32_t i = 0; i < n && pool->flags & PMALLOC_HARDENED; i++)
+      link_set(&freed[i], freed[i].to, 1); /* keyed again for where they are now */
     pool->freed_capacity = capacity;
   }
-  pool->freed[n] = NULL;
+  int keyed = (pool->flags & PMALLOC_HARDENED) != 0;
+  link_set(&pool->freed[n], NULL, keyed);
   if (bytes == 0)
     return PMALLOC_OK;
-  pool->freed[n] = calloc(1, bytes);
-  if (!pool->freed[n])
+  link_set(&pool->freed[n], calloc(1, bytes), keyed);
+  if (!pool_freed(pool, n))
     return PMALLOC_ERR_NOMEM;
   pool->hot_bytes += bytes;
   return PMALLOC_OK;
@@ -63,8 +66,8 @@ static size_t freed_bytes(enum pmalloc_kind kind, size_t bytes) {
 }
 
 static void drop_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
-  free(pool->freed[n]);
-  pool->freed[n] = NULL;
+  free(pool_freed(pool, n));
+  link_set(&pool->freed[n], NULL, 0);
   pool->hot_bytes -= bytes;
 }
 

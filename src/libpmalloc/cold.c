@@ -35,6 +35,13 @@ struct cold_chunk *cold_chunk_at(const struct cold *cold, uint32_t n) {
   return &cold->segment[segment][n - first];
 }
 
+struct cold_chunk *cold_chunk_checked(const pmalloc_pool *pool, uint32_t n) {
+  uint32_t first;
+  unsigned segment = segment_of(n, &first);
+  struct cold_chunk *all = pool->cold->segment[segment];
+  return registry_is_metadata(pool->record, &all[n - first], sizeof *all) ? &all[n - first] : NULL;
+}
+
 /* One more slab with room for `need` bytes after its header. */
 static enum pmalloc_status add_slab(pmalloc_pool *pool, size_t need) {
   size_t bytes = pages_round(sizeof(struct cold_slab) + need);

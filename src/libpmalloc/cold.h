@@ -115,6 +115,9 @@ void cold_chunk_publish(pmalloc_pool *pool);
 /* The n-th chunk; n must be below cold->chunks. */
 struct cold_chunk *cold_chunk_at(const struct cold *cold, uint32_t n);
 
+/* The same of a pool, where the way there leads through its own metadata; else NULL. */
+struct cold_chunk *cold_chunk_checked(const pmalloc_pool *pool, uint32_t n);
+
 /* How far the metadata reaches now; for cold_rollback(). */
 struct cold_mark cold_mark(const pmalloc_pool *pool);
 

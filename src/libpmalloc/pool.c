@@ -25,21 +25,51 @@
 #include <string.h>
 
 #include "beacon.h"
+#include "hardened.h"
 #include "pool_internal.h"
 #include "redzone.h"
 #include "secret.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
-static pmalloc_pool *newest;
-static pmalloc_pool *graves; /* handles of destroyed pools that are kept, linked through older */
-pmalloc_pool *const *const pools_head = &newest;
+static struct link newest;
+static struct link graves; /* handles of destroyed pools that are kept, linked through older */
+static int links_keyed, links_damaged; /* under the list lock, as is the list */
+void *const *const pools_head = &newest.to;
 static uintptr_t last_id;
 
 /* ---- locks ---- */
 
 void pools_lock(void) { pthread_mutex_lock(&list_lock); }
 void pools_unlock(void) { pthread_mutex_unlock(&list_lock); }
-pmalloc_pool *pools_newest(void) { return newest; }
+
+/* Where a link leads; nowhere, once it was found overwritten. */
+static pmalloc_pool *follow(const struct link *link) {
+  if (links_keyed && !link_is_sound(link)) {
+    links_damaged = 1;
+    return NULL;
+  }
+  return link->to;
+}
+
+pmalloc_pool *pools_newest(void) { return follow(&newest); }
+pmalloc_pool *pools_older(const pmalloc_pool *pool) { return follow(&pool->older); }
+int pools_damaged(void) { return links_damaged; }
+
+/* The first hardened pool: from here on the links of all are checked. */
+static void key_links(void) {
+  if (links_keyed)
+    return;
+  registry_harden();
+  for (struct link *list = &newest; list; list = list == &newest ? &graves : NULL) {
+    for (pmalloc_pool *pool = list->to; pool; pool = pool->older.to) {
+      link_set(&pool->newer, pool->newer.to, 1);
+      link_set(&pool->older, pool->older.to, 1);
+    }
+    link_set(list, list->to, 1);
+  }
+  links_keyed = 1;
+}
+
 uintptr_t pools_new_id(void) {
   pools_lock();
   uintptr_t id = ++last_id;
@@ -56,7 +86,7 @@ void pool_lock_first(pmalloc_pool *pool) {
 
 static void before_fork(void) {
   pools_lock();
-  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
       pthread_mutex_lock(&pool->lock);
   }
@@ -65,7 +95,7 @@ static void before_fork(void) {
 
 static void after_fork_parent(void) {
   registry_after_fork(0);
-  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
       pthread_mutex_unlock(&pool->lock);
   }
@@ -74,13 +104,13 @@ static void after_fork_parent(void) {
 
 static void after_fork_child(void) {
   registry_after_fork(1);
-  for (pmalloc_pool *pool = newest; pool; pool = pool->older) {
+  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     pthread_mutex_init(&pool->lock, NULL);
     /* Two processes that hand out the same bytes would not notice. */
     if (pool->file.inode && pool->state == PMALLOC_OPEN)
       pool->inherited = 1;
   }
-  for (pmalloc_pool *pool = graves; pool; pool = pool->older)
+  for (pmalloc_pool *pool = follow(&graves); pool; pool = pools_older(pool))
     pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
 }
@@ -138,10 +168,21 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
     return status;
   }
   pool->id = ++last_id;
-  pool->older = newest;
-  if (newest)
-    newest->newer = pool;
-  newest = pool;
+  if (pool->flags & PMALLOC_HARDENED)
+    key_links();
+  pmalloc_pool *before = pools_newest();
+  if (links_damaged) {
+    pools_unlock();
+    pthread_mutex_destroy(&pool->lock);
+    free(pool);
+    return PMALLOC_ERR_CORRUPT;
+  }
+  link_set(&pool->newer, NULL, links_keyed);
+  link_set(&pool->older, before, links_keyed);
+  if (before)
+    link_set(&before->newer, pool, links_keyed);
+  link_set(&newest, pool, links_keyed);
+  hardened_leave(pool);
   pools_unlock();
   *out = pool;
   return PMALLOC_OK;
@@ -174,7 +215,7 @@ static enum pmalloc_status retire_all(pmalloc_pool *pool) {
 
 static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
   for (uint32_t n = 0; n < chunks; n++)
-    free(pool->freed[n]);
+    free(pool_freed(pool, n));
   free(pool->freed);
   blocks_release(&pool->blocks);
   pool->freed = NULL;
@@ -192,6 +233,10 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
 static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   enum pmalloc_status status = PMALLOC_OK;
   pthread_mutex_lock(&pool->lock);
+  if ((status = hardened_walk(pool)) != PMALLOC_OK) {
+    pthread_mutex_unlock(&pool->lock);
+    return status;
+  }
   if (!damaged && pool->state != PMALLOC_DESTROYED_STATE && pool->tier == PMALLOC_PLAIN &&
       (status = redzone_check_all(pool)) != PMALLOC_OK) {
     pthread_mutex_unlock(&pool->lock);
@@ -211,6 +256,7 @@ static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
     } else if (pool->retired == 0 && pool->slabs == slabs &&
                pool->state != PMALLOC_DESTROYED_STATE) {
       registry_revive(pool->record);
+      hardened_leave(pool);
       pthread_mutex_unlock(&pool->lock);
       return status;
     }
@@ -219,6 +265,7 @@ static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
     pages_file_close(&pool->file);
   if (status != PMALLOC_ERR_SEALED)
     pool->state = PMALLOC_DESTROYED_STATE;
+  hardened_leave(pool);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
@@ -227,24 +274,36 @@ enum pmalloc_status pmalloc_pool_destroy(pmalloc_pool *pool) { return destroy(po
 
 enum pmalloc_status pmalloc_pool_destroy_damaged(pmalloc_pool *pool) { return destroy(pool, 1); }
 
-/* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of. */
+/* Takes it out of the list; 0 where the links beside it are not ours. */
+static int unlink_pool(pmalloc_pool *pool) {
+  pmalloc_pool *newer = follow(&pool->newer), *older = follow(&pool->older);
+  if (links_damaged)
+    return 0;
+  struct link *to = newer ? &newer->older : &newest;
+  if (follow(to) != pool || (older && follow(&older->newer) != pool)) {
+    links_damaged = 1;
+    return 0;
+  }
+  link_set(to, older, links_keyed);
+  if (older)
+    link_set(&older->newer, newer, links_keyed);
+  return 1;
+}
+
+/* Takes the handle out of the list; 0 where the pool has memory, which the handle must tell of, or
+ * where it cannot be told. */
 static int unlist(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
-  int alive = pool->cold != NULL;
-  if (!alive) {
-    if (pool->newer)
-      pool->newer->older = pool->older;
-    else
-      newest = pool->older;
-    if (pool->older)
-      pool->older->newer = pool->newer;
+  int unlisted = pool->cold == NULL && hardened_enter(pool) == PMALLOC_OK && unlink_pool(pool);
+  if (unlisted) {
     pages_file_close(&pool->file);
     free(pool->freed);
     pool->freed = NULL;
     blocks_release(&pool->blocks);
+    hardened_leave(pool);
   }
   pthread_mutex_unlock(&pool->lock);
-  return !alive;
+  return unlisted;
 }
 
 void pmalloc_pool_forget(pmalloc_pool *pool) {
@@ -261,9 +320,9 @@ void pmalloc_pool_forget(pmalloc_pool *pool) {
 void pmalloc_pool_entomb(pmalloc_pool *pool) {
   pools_lock();
   if (unlist(pool)) {
-    pool->newer = NULL;
-    pool->older = graves;
-    graves = pool;
+    link_set(&pool->newer, NULL, links_keyed);
+    link_set(&pool->older, follow(&graves), links_keyed);
+    link_set(&graves, pool, links_keyed);
   }
   pools_unlock();
 }
@@ -276,12 +335,13 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   out->state = pool->state;
   out->tier = pool->tier;
   out->backing = pool->backing;
-  out->chunks = pool->cold ? pool->cold->chunks : 0;
+  int sound = hardened_walk(pool) == PMALLOC_OK;
+  out->chunks = sound && pool->cold ? pool->cold->chunks : 0;
   out->reserved_bytes = pool->reserved_bytes;
   out->used_bytes = pool->used_bytes;
   out->allocations = pool->allocations;
   out->objects = pool->objects;
-  for (const struct cold_slab *slab = pool->slabs; slab; slab = slab->older)
+  for (const struct cold_slab *slab = sound ? pool->slabs : NULL; slab; slab = slab->older)
     out->cold_bytes += pages_resident(&slab->pages);
   out->hot_bytes = sizeof *pool + strlen(pool->name) + 1 + pool->hot_bytes;
   pthread_mutex_unlock(&pool->lock);

@@ -6,6 +6,7 @@
  *    alloc    raw allocations      blocks   the free ones among them
  *    region   regions of objects   root     the root and its check word
  *    pool_seal  protect, in its three tiers
+ *    redzone  canaries around allocations   hardened  links are checked
  *    share    what another process needs to find allocations in a memfd
  *
  * Nothing here is trusted by whoever answers a fault.
@@ -22,6 +23,7 @@
 
 #include "blocks.h"
 #include "cold.h"
+#include "links.h"
 #include "pool.h"
 #include "registry_internal.h"
 
@@ -48,8 +50,8 @@ struct region_undo {
 struct pmalloc_pool {
   const struct pmalloc_pool *self; /* tells a handle from any other pointer */
   pthread_mutex_t lock;
-  struct pmalloc_pool *newer, *older; /* under the list lock */
-  atomic_int mapped;                  /* may have mappings; set under the list lock */
+  struct link newer, older; /* in the list of pools; under its lock */
+  atomic_int mapped;        /* may have mappings; set under the list lock */
   enum pmalloc_state state;
   uintptr_t id;
   size_t chunk_size; /* 0: growing */
@@ -68,7 +70,7 @@ struct pmalloc_pool {
 
   struct cold_chunk *raw_current, *objects_current; /* where the next bytes come from */
   size_t next_bytes[2];                             /* size of the next chunk, by kind */
-  uint64_t **freed; /* by chunk: bit i: the allocation that began at granule i was freed */
+  struct link *freed; /* by chunk, a bitmap: the allocation that began at granule i was freed */
   uint32_t freed_capacity;
   int any_freed; /* a bit was set there, ever */
   struct blocks blocks;
@@ -79,6 +81,8 @@ struct pmalloc_pool {
   uint32_t open_regions;
   struct region_undo undo;
   struct pmalloc_corruption corruption; /* the latest */
+  uint32_t chunks;                      /* hardened: as many as there were, ... */
+  uint64_t hot_word;                    /* ... and the digest of the pointers above */
   char name[];
 };
 
@@ -117,9 +121,18 @@ enum pmalloc_status share_write_directory(pmalloc_pool *pool);
 void pools_lock(void);
 void pools_unlock(void);
 pmalloc_pool *pools_newest(void);
+pmalloc_pool *pools_older(const pmalloc_pool *pool);
+
+/* Whether a link between pools was found overwritten: then the list ends there. */
+int pools_damaged(void);
+
+/* What was freed in a chunk. */
+static inline uint64_t *pool_freed(const pmalloc_pool *pool, uint32_t chunk) {
+  return pool->freed[chunk].to;
+}
 
 /* Where the newest pool is kept, for the beacon. */
-extern pmalloc_pool *const *const pools_head;
+extern void *const *const pools_head;
 
 /* A number no pool of this process has or will have. Takes that lock. */
 uintptr_t pools_new_id(void);

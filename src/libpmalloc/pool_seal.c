@@ -24,6 +24,7 @@
  */
 #include <errno.h>
 
+#include "hardened.h"
 #include "pool_internal.h"
 #include "redzone.h"
 
@@ -147,7 +148,8 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)
     status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
-  else if ((status = redzone_check_all(pool)) != PMALLOC_OK)
+  else if ((status = hardened_walk(pool)) != PMALLOC_OK ||
+           (status = redzone_check_all(pool)) != PMALLOC_OK)
     (void)0; /* open as before */
   else if (tier == PMALLOC_IMMUTABLE)
     status = pool->inherited ? PMALLOC_ERR_FORKED : make_immutable(pool);

@@ -19,6 +19,7 @@
 #include <string.h>
 
 #include "bitmap.h"
+#include "hardened.h"
 #include "pool_internal.h"
 #include "secret.h"
 
@@ -118,7 +119,9 @@ int pmalloc_pool_corruption(pmalloc_pool *pool, struct pmalloc_corruption *out) 
 enum pmalloc_status pmalloc_pool_check(pmalloc_pool *pool) {
   pthread_mutex_lock(&pool->lock);
   enum pmalloc_status status =
-      pool->state == PMALLOC_DESTROYED_STATE ? PMALLOC_ERR_DESTROYED : redzone_check_all(pool);
+      pool->state == PMALLOC_DESTROYED_STATE ? PMALLOC_ERR_DESTROYED : hardened_walk(pool);
+  if (status == PMALLOC_OK)
+    status = redzone_check_all(pool);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }

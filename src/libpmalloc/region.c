@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "bitmap.h"
+#include "hardened.h"
 #include "pool_internal.h"
 
 #define WORD 64
@@ -65,7 +66,7 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
   }
   size_t count = size == 0 ? 1 : (size + PMALLOC_OBJECT_GRANULE - 1) / PMALLOC_OBJECT_GRANULE;
   pool_lock_to_map(pool);
-  enum pmalloc_status status = pool_is_open(pool);
+  enum pmalloc_status status = hardened_enter_open(pool);
   if (status == PMALLOC_OK)
     status = find_chunk(pool, count, &undo);
   if (status == PMALLOC_OK) {
@@ -87,6 +88,8 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
                                    .first_bit = first,
                                    .chunk_index = chunk->index};
   }
+  if (status != PMALLOC_ERR_CORRUPT)
+    hardened_leave(pool);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
@@ -125,7 +128,7 @@ static void take_back(pmalloc_pool *pool, const struct region_undo *undo) {
 
 void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r) {
   pthread_mutex_lock(&pool->lock);
-  if (pool->state == PMALLOC_OPEN && r->base) {
+  if (hardened_enter(pool) == PMALLOC_OK && pool->state == PMALLOC_OPEN && r->base) {
     memset(r->base, 0, r->size);
     bitmap_clear_range(r->starts, r->first_bit, r->first_bit + r->size / PMALLOC_OBJECT_GRANULE);
     pool->used_bytes -= r->size;
@@ -135,6 +138,7 @@ void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r) {
       take_back(pool, &pool->undo);
     }
     memset(r, 0, sizeof *r);
+    hardened_leave(pool);
   }
   pthread_mutex_unlock(&pool->lock);
 }

@@ -74,12 +74,28 @@ static struct arena {
   size_t left;
 } nodes, smalls;
 
+/* Where all of it is, for the hardened mode. */
+#define SPANS 4096
+static struct {
+  _Atomic uintptr_t start, end;
+} spans[SPANS];
+static atomic_uint spans_used;
+static atomic_int hardened, damaged;
+
 static void *arena_take(struct arena *arena, size_t bytes) {
   bytes = (bytes + 15) & ~(size_t)15;
   if (bytes > arena->left) {
     struct pages p;
+    unsigned n = atomic_load(&spans_used);
+    if (n == SPANS) {
+      errno = ENOMEM;
+      return NULL;
+    }
     if (pages_map(&p, ARENA_STEP, PAGES_LAZY, "registry") != PMALLOC_OK)
       return NULL;
+    atomic_store(&spans[n].start, (uintptr_t)p.base);
+    atomic_store(&spans[n].end, (uintptr_t)p.base + p.size);
+    atomic_store_explicit(&spans_used, n + 1, memory_order_release);
     arena->next = p.base;
     arena->left = p.size;
   }
@@ -87,6 +103,31 @@ static void *arena_take(struct arena *arena, size_t bytes) {
   arena->next += bytes;
   arena->left -= bytes;
   return taken;
+}
+
+void registry_harden(void) { atomic_store(&hardened, 1); }
+int registry_is_damaged(void) { return atomic_load(&damaged); }
+
+int registry_is_own(uintptr_t addr) {
+  for (unsigned n = atomic_load_explicit(&spans_used, memory_order_acquire); n-- > 0;) {
+    if (addr >= atomic_load(&spans[n].start) && addr < atomic_load(&spans[n].end))
+      return 1;
+  }
+  return 0;
+}
+
+/* Whether a pointer that was found may be followed. */
+static int leads_home(uintptr_t to, size_t bytes) {
+  if (!atomic_load_explicit(&hardened, memory_order_relaxed))
+    return 1;
+  unsigned n = atomic_load_explicit(&spans_used, memory_order_acquire);
+  while (to % 8 == 0 && n-- > 0) {
+    uintptr_t end = atomic_load_explicit(&spans[n].end, memory_order_relaxed);
+    if (to >= atomic_load_explicit(&spans[n].start, memory_order_relaxed) && to < end)
+      return bytes <= end - to;
+  }
+  atomic_store(&damaged, 1);
+  return 0;
 }
 
 /* ---- the tree ---- */
@@ -112,13 +153,16 @@ static slot *directory_slot(uintptr_t addr, int make) {
         return NULL;
       atomic_store_explicit(at, below, memory_order_release);
     }
+    if (!leads_home(below, NODE_SLOTS * sizeof(slot)))
+      return NULL;
     node = (slot *)below;
   }
   return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
 }
 
 static int holds(const struct registry_range *range, uintptr_t addr) {
-  return range && addr >= range->outer_start && addr < range->outer_end;
+  return range && leads_home((uintptr_t)range, sizeof *range) && addr >= range->outer_start &&
+         addr < range->outer_end;
 }
 
 static const struct registry_range *range_in(slot *at) {
@@ -132,6 +176,10 @@ const struct registry_range *registry_at(uintptr_t addr) {
   uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
   slot *ranges = (slot *)(below & ~TAGS);
   const struct registry_range *range = NULL;
+  if (below == 0)
+    return NULL;
+  if (!leads_home((uintptr_t)ranges, FEW_RANGES * sizeof(slot)))
+    return NULL;
   if (below & DIRECT) {
     range = (const struct registry_range *)(below & ~TAGS);
   } else if (below & FEW) {
@@ -140,7 +188,9 @@ const struct registry_range *registry_at(uintptr_t addr) {
   } else if (ranges) {
     range = range_in(&ranges[leaf_index(addr)]);
   }
-  return holds(range, addr) ? range : NULL;
+  if (!holds(range, addr) || !leads_home((uintptr_t)range->record, sizeof *range->record))
+    return NULL;
+  return range;
 }
 
 static uintptr_t end_of_slot(uintptr_t addr) { return (addr | (PAGES_HUGE - 1)) + 1; }
@@ -245,7 +295,7 @@ enum pmalloc_status registry_add(const struct pages *p, struct registry_record *
     errno = ENOMEM;
   } else if (make_room(start, end) == 0) {
     struct registry_range *range = removed;
-    if (range)
+    if (range && leads_home((uintptr_t)range, sizeof *range))
       removed = (struct registry_range *)range->start;
     else
       range = arena_take(&smalls, sizeof *range);
@@ -315,6 +365,19 @@ static int is_metadata(const struct registry_record *record, const void *at, siz
          addr >= range->start && addr <= range->end && n <= range->end - addr;
 }
 
+int registry_is_metadata(const struct registry_record *record, const void *at, size_t n) {
+  return is_metadata(record, at, n);
+}
+
+int registry_knows(const struct registry_record *record, const struct pages *p,
+                   const struct cold_chunk *chunk) {
+  uintptr_t outer = (uintptr_t)p->outer, base = (uintptr_t)p->base;
+  const struct registry_range *range = registry_at(base);
+  return range && range->record == record && range->chunk == chunk && range->start == base &&
+         range->end - base == p->size && range->outer_start == outer &&
+         range->outer_end - outer == p->outer_size;
+}
+
 /* The chunk of a range, where everything a lookup reads of it is in order. */
 static const struct cold_chunk *sound_chunk(const struct registry_range *range) {
   const struct cold_chunk *chunk = range->chunk;
@@ -329,6 +392,12 @@ static const struct cold_chunk *sound_chunk(const struct registry_range *range) 
        !is_metadata(range->record, chunk->slack, granules / 2)))
     return NULL;
   return chunk;
+}
+
+int registry_vouches(const struct registry_record *record, const struct cold_chunk *chunk) {
+  return is_metadata(record, chunk, sizeof *chunk) &&
+         registry_knows(record, &chunk->pages, chunk) &&
+         sound_chunk(registry_at((uintptr_t)chunk->pages.base)) != NULL;
 }
 
 static void find_object(const struct cold_chunk *chunk, struct pmalloc_where *out) {

@@ -35,6 +35,24 @@ struct registry_range {
 /* The mapping that holds addr, guards included, or NULL. Async-signal-safe. */
 const struct registry_range *registry_at(uintptr_t addr);
 
+/* 1 when all n bytes lie in one metadata slab of this pool. */
+int registry_is_metadata(const struct registry_record *record, const void *at, size_t n);
+
+/* 1 when a mapping, with its guards, and its chunk (NULL: a slab) are a range of this pool. */
+int registry_knows(const struct registry_record *record, const struct pages *p,
+                   const struct cold_chunk *chunk);
+
+/* 1 when the descriptor lies in metadata of this pool, and all it says leads where it should. */
+int registry_vouches(const struct registry_record *record, const struct cold_chunk *chunk);
+
+/* 1 where the registry itself keeps what it knows. */
+int registry_is_own(uintptr_t addr);
+
+/* From here on no look-up follows a pointer that does not lead into the registry's own memory;
+ * and whether one was found. */
+void registry_harden(void);
+int registry_is_damaged(void);
+
 /* Makes the record of a pool; its cold metadata is filled in before anything
  * of the pool is added. */
 enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,

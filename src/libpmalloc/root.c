@@ -20,6 +20,7 @@
 #endif
 #include <string.h>
 
+#include "hardened.h"
 #include "pool_internal.h"
 #include "secret.h"
 
@@ -44,7 +45,7 @@ enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root) {
   if (status != PMALLOC_OK)
     return status;
   pool_lock_to_map(pool);
-  status = pool_is_open(pool);
+  status = hardened_enter_open(pool);
   if (status == PMALLOC_OK && !pool->cold)
     status = cold_open(pool, 0);
   if (status == PMALLOC_OK) {
@@ -52,6 +53,8 @@ enum pmalloc_status pmalloc_pool_set_root(pmalloc_pool *pool, void *root) {
     cold->root = (uintptr_t)root;
     cold->root_check = check_word(cold, cold->id, cold->root, cold->name);
   }
+  if (status != PMALLOC_ERR_CORRUPT)
+    hardened_leave(pool);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }
@@ -81,7 +84,7 @@ static int read_root(const pmalloc_pool *pool, const char *name, void **root) {
 int pmalloc_root_lookup(const char *name, void **root) {
   int answer = 0, found = 0;
   pools_lock();
-  for (pmalloc_pool *pool = pools_newest(); pool && !found; pool = pool->older) {
+  for (pmalloc_pool *pool = pools_newest(); pool && !found; pool = pools_older(pool)) {
     if (strcmp(pool->name, name) != 0)
       continue;
     pthread_mutex_lock(&pool->lock);
@@ -91,6 +94,8 @@ int pmalloc_root_lookup(const char *name, void **root) {
     }
     pthread_mutex_unlock(&pool->lock);
   }
+  if (!found && pools_damaged())
+    answer = -1; /* the list ends where it was cut */
   pools_unlock();
   return answer;
 }

@@ -32,7 +32,8 @@
 #include "bitmap.h"
 #include "pool_internal.h"
 
-#define MAGIC "pmalloc\1" /* the last byte is the version */
+/* The last byte is the version. */
+static const char MAGIC[8] = {'p', 'm', 'a', 'l', 'l', 'o', 'c', 1};
 
 struct header {
   char magic[8];
@@ -87,7 +88,8 @@ static enum pmalloc_status write_chunk(struct writer *w, const struct cold_chunk
 }
 
 enum pmalloc_status share_write_directory(pmalloc_pool *pool) {
-  struct header header = {.magic = MAGIC};
+  struct header header = {0};
+  memcpy(header.magic, MAGIC, sizeof MAGIC);
   enum pmalloc_status status = PMALLOC_OK;
   if (!pool->file.inode)
     status = pages_file_open(&pool->file, pool->name);

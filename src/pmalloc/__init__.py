@@ -28,6 +28,7 @@ from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
 from ._preview import Preview, preview
+from ._references import Reference
 from ._shared import open_shared
 from ._usercopy import check_object_size
 
@@ -45,6 +46,7 @@ __all__ = [
     "Pool",
     "Preview",
     "ProtectedError",
+    "Reference",
     "SealedError",
     "SharedPool",
     "UnfreezableError",

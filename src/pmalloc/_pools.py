@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from . import _numpy
+    from ._references import Reference
 
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
 # its memory: nobody knows who still reads it.
@@ -164,6 +165,34 @@ class Pool(_core.Pool):
         from . import _numpy
 
         return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def references(self, limit: int = 100) -> list[Reference]:
+        """Words in writable memory that lead to the pool's objects or allocations: advice.
+
+        Before a pool with frozen objects is destroyed, somebody has to know that nobody uses
+        them. This looks through all writable memory of the process, heap, stacks and data
+        segments, and through the data of other pools, after the cache of types was cleared. It
+        takes about a second for a gigabyte; mappings above 64 GiB are left out. Call `gc.collect()` first: garbage counts.
+
+        What it finds may be a number that looks like an address, or what is left of a stack
+        frame. What it does not find may be in a register, in memory of a device, or in a child
+        process. An empty list is no proof.
+
+        Args:
+            limit: return at most so many.
+
+        Returns:
+            What was found, in the order of addresses.
+
+        Raises:
+            OSError: there is no /proc/self/maps to be read.
+            DestroyedError: the pool was destroyed.
+
+        Idea: conservative garbage collection (Hans Boehm, 1988).
+        """
+        from . import _references
+
+        return _references.find(self, limit)
 
     def _known_arrays(self) -> _numpy.Arrays:
         from . import _numpy

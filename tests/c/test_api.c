@@ -246,6 +246,29 @@ static void test_redzones(void) {
   CHECK(pmalloc_destroy_damaged_pool(NULL) == PMALLOC_ERR_INVALID);
 }
 
+/* A hardened pool checks its own metadata; its handle, when it has ended, is an ended pool's. */
+static void test_hardened(void) {
+  struct pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+  struct pmalloc_pool *before = make("ended before"), *after = make("ended after");
+  OK(pmalloc_destroy_pool(before));
+  options.flags = PMALLOC_HARDENED;
+  struct pmalloc_pool *pool = pmalloc_create_pool("hardened", &options);
+  struct pmalloc_pool *empty = pmalloc_create_pool("hardened and empty", &options);
+  char *at = pstrdup(pool, "text");
+  OK(pmalloc_check_pool(pool, NULL));
+  OK(pmalloc_destroy_pool(after));
+  OK(pmalloc_protect_pool(pool));
+  CHECK(strcmp(at, "text") == 0 && dies(poke, at) == SIGSEGV);
+  OK(pmalloc_destroy_pool(pool));
+  OK(pmalloc_destroy_pool(empty));
+  struct pmalloc_pool *all[] = {before, after, pool, empty};
+  for (int i = 0; i < 4; i++) {
+    every_call_fails(all[i], PMALLOC_ERR_DESTROYED, ESTALE);
+    CHECK(pmalloc_destroy_pool(all[i]) == PMALLOC_ERR_DESTROYED);
+    CHECK(pmalloc_check_pool(all[i], NULL) == PMALLOC_ERR_DESTROYED);
+  }
+}
+
 static void allocate_from(void *pool) {
   FAILS(pmalloc(pool, 8), EACCES);
   CHECK(pmalloc_prealloc(pool, 8) == PMALLOC_ERR_FORKED);
@@ -399,6 +422,7 @@ int main(void) {
   test_destroyed_pool();
   test_seal();
   test_redzones();
+  test_hardened();
   test_immutable();
   test_global();
   test_free();

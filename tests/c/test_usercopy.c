@@ -44,6 +44,22 @@ static void test_allocations(void) {
   pmalloc_pool_forget(pool);
 }
 
+/* A copy out of a pool does not run over the end of its source. */
+static void test_copy(void) {
+  pmalloc_pool *pool;
+  void *from, *to = NULL;
+  OK(pmalloc_pool_create(&pool, "copies", 0));
+  OK(pmalloc_pool_alloc(pool, 10, 0, &from));
+  OK(pmalloc_pool_copy(pool, from, 10, &to));
+  void *before = to;
+  CHECK(pmalloc_pool_copy(pool, from, 11, &to) == PMALLOC_ERR_INVALID);
+  CHECK(pmalloc_pool_copy(pool, (char *)from + 5, 6, &to) == PMALLOC_ERR_INVALID);
+  CHECK(to == before);
+  OK(pmalloc_pool_copy(pool, "text", 5, &to));
+  OK(pmalloc_pool_destroy(pool));
+  pmalloc_pool_forget(pool);
+}
+
 static void test_objects(void) {
   pmalloc_pool *pool;
   struct pmalloc_region r;
@@ -87,6 +103,7 @@ static void test_others(void) {
 
 int main(void) {
   test_allocations();
+  test_copy();
   test_objects();
   test_others();
   return finish("usercopy");

@@ -7,18 +7,9 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-HERE = Path(__file__).parent
+from _names import DISTRIBUTIONS
 
-# A test file is called after what it imports; these packages are called something else.
-DISTRIBUTIONS = {
-    "rapidjson": "python-rapidjson",
-    "yaml": "PyYAML",
-    "sklearn": "scikit-learn",
-    "grpc": "grpcio",
-    "django": "Django",
-    "flask": "Flask",
-    "sqlalchemy": "SQLAlchemy",
-}
+HERE = Path(__file__).parent
 
 
 def version(name: str) -> str:
@@ -42,7 +33,7 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section(f"compat: Python {platform.python_version()}")
     for name, outcomes in sorted(table.items()):
-        package = DISTRIBUTIONS.get(name, name)
+        package = name if name == "own_suite" else DISTRIBUTIONS.get(name, name)
         told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
         if outcomes.keys() == {"skipped"}:
             told = "not installed"

@@ -5,9 +5,9 @@
 FOLDER is `tests` of a Django source distribution of the version that is installed; LABEL is a
 folder in it, all of the suite without. Django loads the suite's settings module by its own loader
 on top of its global settings; the suite's runner completes them. Then, before the first test,
-every setting is frozen, all in one protected pool, as are the tables of languages and the default
-logging configuration, and the suite runs. Only DATABASES stays as it is, for Django has completed
-that dict in place. With --plain nothing is frozen, to compare.
+every setting is frozen, all in one protected pool, as is the default logging configuration, and
+the suite runs. Only DATABASES stays as it is, for Django has completed that dict in place. With
+--plain nothing is frozen, to compare.
 
 The settings that are read are what a web application reads: in the middleware, the template
 engine, sessions, authentication, caches, mail, translation. A store into any of them would end
@@ -27,20 +27,17 @@ PLAIN = {"DATABASES"}
 
 
 def freeze_settings() -> None:
-    from django.conf import locale, settings
+    from django.conf import settings
     from django.utils import log
 
     loaded = settings._wrapped
     names = sorted({name for name in dir(loaded) if name.isupper()} - PLAIN)
     values = {name: getattr(loaded, name) for name in names}
-    frozen = pmalloc.freeze(
-        {"settings": values, "languages": locale.LANG_INFO, "logging": log.DEFAULT_LOGGING},
-        name="django",
-    )
+    frozen = pmalloc.freeze({"settings": values, "logging": log.DEFAULT_LOGGING}, name="django")
     for name, value in frozen["settings"].items():
         setattr(loaded, name, value)
         settings.__dict__.pop(name, None)  # LazySettings keeps what was asked for before
-    locale.LANG_INFO, log.DEFAULT_LOGGING = frozen["languages"], frozen["logging"]
+    log.DEFAULT_LOGGING = frozen["logging"]
     objects = pmalloc.pool_of(frozen).stats()["objects"]
     print(f"{len(values)} settings are frozen, {objects} objects in all", file=sys.stderr)
 
@@ -68,4 +65,5 @@ def main() -> None:
     runpy.run_path(str(Path("runtests.py").resolve()), run_name="__main__")
 
 
-main()
+if __name__ == "__main__":
+    main()

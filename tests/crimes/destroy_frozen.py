@@ -3,7 +3,8 @@
 Exit: 1
 Raises:
     pmalloc.PmallocError: cannot destroy pool 'crime': 3 frozen objects live in it, and nothing \
-        counts who still uses them; if surely nobody does, pass force=True
+        counts who still uses them; a search found # words that lead to them, references() names \
+        them; if surely nobody does, pass force=True
 """
 
 import pmalloc

@@ -285,4 +285,3 @@ def state(value: Any) -> list[tuple[Any, Any]]:
     if value.__class__.__dictoffset__ or isinstance(value, types.SimpleNamespace):
         found += object.__getattribute__(value, "__dict__").items()
     return found
-

@@ -19,12 +19,12 @@ from decimal import Decimal
 from types import MappingProxyType
 from typing import Any
 
+import graph_kinds as k
 import pytest
 from child import in_child
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
-import graph_kinds as k
 import pmalloc
 from pmalloc import FrozenDict, FrozenList, FrozenSet
 

@@ -60,8 +60,9 @@ def _show(out: Console, seen: ProcessSeen, every: bool) -> None:
         Text(f"process {seen.pid} ", style="bold").append(seen.command, style="not bold"),
         soft_wrap=True,
     )
+    pools = "1 pool" if len(alive) == 1 else f"{len(alive):,} pools"
     out.print(
-        f"pmalloc {versions}; {len(alive)} pools, {size(sum(pool.bytes for pool in alive))}, "
+        f"pmalloc {versions}; {pools}, {size(sum(pool.bytes for pool in alive))}, "
         f"metadata {size(sum(pool.metadata_bytes for pool in alive))}"
         + (f"; {gone} destroyed" if gone else "")
     )
