@@ -17,6 +17,5 @@ import ipaddress
 
 import pmalloc
 
-
 gateway = pmalloc.freeze(ipaddress.ip_address("10.0.0.1"), name="crime")
 ipaddress.IPv4Address._ip.__set__(gateway, 0)  # here

@@ -17,6 +17,5 @@ import ctypes
 
 import pmalloc
 
-
 key = pmalloc.freeze(bytearray(b"secret key"), name="crime")
 ctypes.memmove(id(key) + bytes.__basicsize__ - 1, b"public", 6)  # here

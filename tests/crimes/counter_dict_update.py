@@ -17,6 +17,5 @@ import collections
 
 import pmalloc
 
-
 seen = pmalloc.freeze(collections.Counter("abc"), name="crime")
 dict.update(seen, a=5000)  # here

@@ -8,6 +8,5 @@ import collections
 
 import pmalloc
 
-
 seen = pmalloc.freeze(collections.Counter("abc"), name="crime")
 seen.update("a")

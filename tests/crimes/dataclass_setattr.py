@@ -2,8 +2,8 @@
 
 Exit: 1
 Raises:
-    dataclasses.FrozenInstanceError: cannot set attribute 'debug': 'Config' object is frozen in pool \
-        'crime'
+    dataclasses.FrozenInstanceError: cannot set attribute 'debug': 'Config' object is frozen \
+        in pool 'crime'
 """
 
 import dataclasses

@@ -18,8 +18,9 @@ from datetime import UTC, datetime
 
 import pmalloc
 
-
 expires = pmalloc.freeze(datetime(2026, 1, 1, tzinfo=UTC), name="crime")
-for address in range(id(expires), id(expires) + datetime.__basicsize__):  # from `data`, year first
+for address in range(
+    id(expires), id(expires) + datetime.__basicsize__
+):  # its fields begin with the year
     if ctypes.string_at(address, 2) == (2026).to_bytes(2, "big"):
         ctypes.c_uint16.from_address(address).value = 2099  # here

@@ -18,8 +18,7 @@ from decimal import Decimal
 
 import pmalloc
 
-
-limit = pmalloc.freeze(Decimal("1234567"), name="crime")
+limit = pmalloc.freeze(Decimal(1234567), name="crime")
 address = id(limit)
 while ctypes.c_uint64.from_address(address).value != 1234567:
     address += 8

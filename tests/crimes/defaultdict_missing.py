@@ -8,6 +8,5 @@ import collections
 
 import pmalloc
 
-
 groups = pmalloc.freeze(collections.defaultdict(list, admins=["alice"]), name="crime")
 groups["mallory"].append("mallory")

@@ -17,6 +17,5 @@ from fractions import Fraction
 
 import pmalloc
 
-
 share = pmalloc.freeze(Fraction(1, 3), name="crime")
 Fraction._numerator.__set__(share, 3)  # here

@@ -2,7 +2,8 @@
 
 Exit: 0
 Stdout:
-    {'debug': True, 'hosts': ['alpha', 'beta', 'mallory']} {'debug': False, 'hosts': ['alpha', 'beta']}
+    {'debug': True, 'hosts': ['alpha', 'beta', 'mallory']} \
+        {'debug': False, 'hosts': ['alpha', 'beta']}
 """
 
 import pickle

@@ -6,7 +6,7 @@ Stdout:
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
-      object       User at 0x* + 32
+      object       User at 0x* + #
       thread       PID/PID 'python'
       instruction  0x* <_ctypes|python>+0x*
       policy       oops
@@ -20,8 +20,7 @@ import ctypes
 
 import pmalloc
 
-
-User = collections.namedtuple("User", "name role")
+User = collections.namedtuple("User", "name role")  # noqa: PYI024
 user = pmalloc.freeze(User("alice", "guest"), name="crime")
 print(user._replace(role="admin"))
 ctypes.py_object.from_address(id(user) + tuple.__basicsize__ + 8).value = "admin"  # here

@@ -8,6 +8,5 @@ import types
 
 import pmalloc
 
-
 config = pmalloc.freeze(types.SimpleNamespace(debug=False), name="crime")
 config.__dict__["debug"] = True

@@ -17,6 +17,5 @@ import types
 
 import pmalloc
 
-
 config = pmalloc.freeze(types.SimpleNamespace(debug=False), name="crime")
 config.__init__(debug=True)  # here

@@ -10,6 +10,5 @@ import collections
 
 import pmalloc
 
-
 order = pmalloc.freeze(collections.OrderedDict(a=1, b=2), name="crime")
 collections.OrderedDict.move_to_end(order, "a")

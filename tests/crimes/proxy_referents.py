@@ -9,6 +9,5 @@ import types
 
 import pmalloc
 
-
 rights = pmalloc.freeze(types.MappingProxyType({"alice": "guest"}), name="crime")
 gc.get_referents(rights)[0]["alice"] = "admin"

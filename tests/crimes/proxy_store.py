@@ -18,6 +18,5 @@ import types
 
 import pmalloc
 
-
 rights = pmalloc.freeze(types.MappingProxyType({"alice": "guest"}), name="crime")
 ctypes.c_void_p.from_address(id(rights) + object.__basicsize__).value = id({})  # here

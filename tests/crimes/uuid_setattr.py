@@ -8,6 +8,5 @@ import uuid
 
 import pmalloc
 
-
 user = pmalloc.freeze(uuid.UUID(int=5), name="crime")
 user.int = 7

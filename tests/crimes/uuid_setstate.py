@@ -18,6 +18,5 @@ import uuid
 
 import pmalloc
 
-
 user = pmalloc.freeze(uuid.UUID(int=5), name="crime")
 user.__setstate__({"int": 7})  # here
