@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 import gc
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 if TYPE_CHECKING:
     from ._pools import Pool
@@ -37,10 +37,11 @@ class Reference(NamedTuple):
 
 def _describe(obj: object) -> str:
     if type(obj) is dict:
-        name = obj.get("__name__")
+        name: object = cast("dict[object, object]", obj).get("__name__")
         if isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is obj:
             return f"module {name}"
-    return type(obj).__name__
+    kind: type[object] = type(obj)
+    return kind.__name__
 
 
 def find(pool: Pool, limit: int) -> list[Reference]:
