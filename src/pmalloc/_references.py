@@ -40,8 +40,8 @@ def _describe(obj: object) -> str:
         name: object = cast("dict[object, object]", obj).get("__name__")
         if isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is obj:
             return f"module {name}"
-    kind: type[object] = type(obj)
-    return kind.__name__
+        return "dict"
+    return type(obj).__name__
 
 
 def find(pool: Pool, limit: int) -> list[Reference]:
