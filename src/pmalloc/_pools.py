@@ -172,8 +172,8 @@ class Pool(_core.Pool):
         Before a pool with frozen objects is destroyed, somebody has to know that nobody uses
         them. This looks through all writable memory of the process, heap, stacks and data
         segments, and through the data of other pools, after the cache of types was cleared. It
-        takes about a second for a gigabyte; mappings above 64 GiB are left out. Call
-        `gc.collect()` first: garbage counts.
+        takes about a second for a gigabyte; mappings above 64 GiB are left out. Call `gc.collect()`
+        first: garbage counts.
 
         What it finds may be a number that looks like an address, or what is left of a stack
         frame. What it does not find may be in a register, in memory of a device, or in a child

@@ -37,11 +37,11 @@ class Reference(NamedTuple):
 
 def _describe(obj: object) -> str:
     if type(obj) is dict:
-        name = cast("dict[object, object]", obj).get("__name__")
+        name: object = cast("dict[object, object]", obj).get("__name__")
         if isinstance(name, str) and getattr(sys.modules.get(name), "__dict__", None) is obj:
             return f"module {name}"
-    cls: type = type(obj)
-    return cls.__name__
+        return "dict"
+    return type(obj).__name__
 
 
 def find(pool: Pool, limit: int) -> list[Reference]:

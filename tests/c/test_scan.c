@@ -37,7 +37,7 @@ static void test_places(void) {
   OK(pmalloc_pool_create(&other, "other", 0));
   OK(pmalloc_pool_alloc(pool, 100, 0, &target));
   OK(pmalloc_pool_alloc(other, 64, 0, &room));
-  void **on_heap = malloc(64), **mapped;
+  void *volatile *on_heap = malloc(64), *volatile * mapped;
   mapped = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   on_stack = target;
   in_data = on_heap[7] = mapped[511] = ((void **)room)[2] = (char *)target + 99;
@@ -46,18 +46,23 @@ static void test_places(void) {
   search(pool);
   CHECK(at((void *)&on_stack) && at((void *)&on_stack)->to == (uintptr_t)target);
   CHECK(strstr(at((void *)&on_stack)->mapping, "stack") != NULL || SANITIZED);
-  CHECK(at((void *)&in_data) && at(&on_heap[7]) && at(&mapped[511]) && at((void **)room + 2));
-  CHECK(at(&mapped[511])->object_start == (uintptr_t)target && at(&mapped[511])->mapping[0] == 0);
-  CHECK(!at(&on_heap[6]) && !at(&mapped[3]));
+  CHECK(at((void *)&in_data));
+  CHECK(at((void *)&on_heap[7]));
+  CHECK(at((void *)&mapped[511]));
+  CHECK(at((void **)room + 2));
+  CHECK(at((void *)&mapped[511])->object_start == (uintptr_t)target &&
+        at((void *)&mapped[511])->mapping[0] == 0);
+  CHECK(!at((void *)&on_heap[6]) && !at((void *)&mapped[3]));
   OK(pmalloc_pool_protect(other));
   CHECK(search(pool) && at((void **)room + 2)); /* protected ones hold on to it, too */
   OK(pmalloc_pool_destroy(other));
   in_data = NULL;
-  mprotect(mapped, 4096, PROT_NONE);
-  CHECK(search(pool) && !at((void **)room + 2) && !at((void *)&in_data) && !at(&mapped[511]));
+  mprotect((void *)mapped, 4096, PROT_NONE);
+  CHECK(search(pool) && !at((void **)room + 2) && !at((void *)&in_data) &&
+        !at((void *)&mapped[511]));
   on_stack = NULL;
-  munmap(mapped, 4096);
-  free(on_heap);
+  munmap((void *)mapped, 4096);
+  free((void *)on_heap);
   size_t n;
   OK(pmalloc_pool_references(pool, NULL, 0, &n));
   OK(pmalloc_pool_destroy(pool));

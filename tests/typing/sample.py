@@ -33,6 +33,7 @@ def pools() -> None:
     assert_type(pmalloc.check_object_size(b"buffer"), Literal["not ours", "good", "bad"])
     guarded = pmalloc.Pool("guarded", redzones=True, hardened=False)
     assert_type(guarded.check(), None)
+    assert_type(guarded.references(10), list[pmalloc.Reference])
     assert_type(guarded.ndarray((2, 3), "f8", order="F").nbytes, int)
     assert_type(guarded.copy_array(guarded.ndarray(3)).nbytes, int)
 
