@@ -143,6 +143,17 @@ pm_keys *pm_empty_keys(void) {
   return empty;
 }
 
+/* ---- weak references ----------------------------------------------------- */
+
+void pm_weakrefs_kill(PyObject *first) {
+  PyWeakReference *next;
+  for (PyWeakReference *r = (PyWeakReference *)first; r != NULL; r = next) {
+    next = r->wr_next;
+    r->wr_object = Py_None;
+    r->wr_prev = r->wr_next = NULL;
+  }
+}
+
 /* ---- the interpreter's own strings ------------------------------------- */
 
 #define STATIC_STRING_MAX 256

@@ -284,6 +284,12 @@ static inline size_t pm_set_table_bytes(PyObject *op) {
 /* An entry that holds a key: not empty, not the mark of a removed one. */
 static inline int pm_set_entry_live(const setentry *e) { return e->key != NULL && e->hash != -1; }
 
+/* ---- weak references ---------------------------------------------------- */
+
+/* Kills a weak reference and all that are chained behind it, of which none may have a callback that
+ * counts: their object is gone, and nothing of it is read or written. */
+void pm_weakrefs_kill(PyObject *first);
+
 /* ---- the interpreter --------------------------------------------------- */
 
 /* A debug build, which checks what it meets. Known at run time only: it loads what was compiled

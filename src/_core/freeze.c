@@ -93,21 +93,25 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
   return pm_rehash(p) < 0 ? -1 : pm_finish_hashes(p);
 }
 
-/* Weak references that keep later ones out of frozen frozensets: they live as
- * long as the process, for unlinking one would write into the set. */
-static PyObject *immortal_weakrefs;
-
 static int extend(PyObject *list, PyObject *more) {
   Py_ssize_t end = PyList_GET_SIZE(list);
   return PyList_SetSlice(list, end, end, more);
 }
 
+void pm_weakrefs_bury(PyObject *weakrefs) {
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(weakrefs); i++)
+    pm_weakrefs_kill(PyList_GET_ITEM(weakrefs, i));
+  if (PyList_SetSlice(weakrefs, 0, PyList_GET_SIZE(weakrefs), NULL) < 0)
+    PyErr_Clear(); /* they stay, dead */
+}
+
 /* After an exception while emitting. Where code of the user's has run it may have kept an object
  * of the region (a __hash__ that stores self): then the memory stays as it is, of no use to
  * anybody but him. */
-static void give_up(pm_plan *p, pmalloc_pool *pool, struct pmalloc_region *region, PyObject *keep) {
+static void give_up(pm_plan *p, pmalloc_pool *pool, struct pmalloc_region *region, PyObject *keep,
+                    PyObject *weakrefs) {
   PyObject *error = PyErr_GetRaisedException();
-  if (p->hashed && extend(keep, p->keep) == 0 && extend(immortal_weakrefs, p->weakrefs) == 0) {
+  if (p->hashed && extend(keep, p->keep) == 0 && extend(weakrefs, p->weakrefs) == 0) {
     pmalloc_region_commit(pool, region, p->objects);
   } else {
     PyErr_Clear();
@@ -147,15 +151,13 @@ int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *ro
 }
 
 PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
-                    PyObject *externals) {
+                    PyObject *weakrefs, PyObject *externals) {
   pm_session session = {.pool = face == NULL ? Py_None : face, .externals = externals};
   pm_plan p = {0};
   PyObject *result = NULL;
   uint32_t root;
   struct pmalloc_region region;
   int have_region = 0;
-  if (immortal_weakrefs == NULL && (immortal_weakrefs = PyList_New(0)) == NULL)
-    return NULL;
   if (pm_discover_all(&p, &session, obj, &root, 0) < 0 || pm_find_shapes(&p) < 0)
     goto done;
   pm_want_keys(&p);
@@ -171,7 +173,7 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject 
     have_region = 1;
     if (emit(&p, &region) < 0 || extend(keep, p.keep) < 0)
       goto done;
-    if (extend(immortal_weakrefs, p.weakrefs) < 0)
+    if (extend(weakrefs, p.weakrefs) < 0)
       goto done;
     pmalloc_region_commit(pool, &region, p.objects);
     have_region = 0;
@@ -181,7 +183,7 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject 
   result = pm_target(&p, root);
 done:
   if (have_region)
-    give_up(&p, pool, &region, keep);
+    give_up(&p, pool, &region, keep, weakrefs);
   pm_plan_free(&p);
   pm_session_free(&session);
   return result;

@@ -261,10 +261,16 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
 
 /* Freezes obj into the pool. Returns the frozen object (borrowed for ever: it is
  * immortal) or NULL with an exception and the pool as it was. What must stay
- * alive with it is appended to `keep`. Instances of `externals`, a tuple of types or NULL, stay
- * outside. `face` is the Python object of the pool, or NULL: arrays are then refused. */
+ * alive with it is appended to `keep`, and to `weakrefs` the weak references that keep later ones
+ * out of frozen frozensets: they are never let go of but by pm_weakrefs_bury(). Instances of
+ * `externals`, a tuple of types or NULL, stay outside. `face` is the Python object of the pool, or
+ * NULL: arrays are then refused. */
 PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
-                    PyObject *externals);
+                    PyObject *weakrefs, PyObject *externals);
+
+/* The pool is gone, and with it what they refer to: they are dead from now on, and so are all that
+ * were made later. Empties the list. */
+void pm_weakrefs_bury(PyObject *weakrefs);
 
 /* thaw.c: nothing of the result lies in a pool. */
 PyObject *pm_thaw(PyObject *obj);

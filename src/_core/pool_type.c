@@ -54,7 +54,8 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
     return NULL;
   self->name = Py_NewRef(name);
   self->keep = PyList_New(0);
-  enum pmalloc_status status = self->keep == NULL
+  self->weakrefs = PyList_New(0);
+  enum pmalloc_status status = self->keep == NULL || self->weakrefs == NULL
                                    ? PMALLOC_ERR_NOMEM
                                    : pmalloc_pool_create_with(&self->pool, text, &options);
   if (status != PMALLOC_OK) {
@@ -73,9 +74,11 @@ static void dealloc(PyObject *op) {
     if (stats.chunks == 0 || stats.state == PMALLOC_DESTROYED_STATE) {
       pmalloc_pool_forget(self->pool);
       Py_XDECREF(self->keep);
+      Py_XDECREF(self->weakrefs);
     }
   } else {
     Py_XDECREF(self->keep);
+    Py_XDECREF(self->weakrefs);
   }
   Py_XDECREF(self->name);
   Py_TYPE(op)->tp_free(op); /* a subclass's own dealloc lets go of the subclass */
@@ -271,8 +274,9 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
-  PyObject *frozen =
-      pm_is_frozen(obj) ? obj : pm_freeze(self->pool, op, obj, self->keep, externals);
+  PyObject *frozen = pm_is_frozen(obj)
+                         ? obj
+                         : pm_freeze(self->pool, op, obj, self->keep, self->weakrefs, externals);
   Py_XDECREF(externals);
   if (frozen == NULL)
     return NULL;
@@ -402,6 +406,7 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
       force ? pmalloc_pool_destroy_damaged(self->pool) : pmalloc_pool_destroy(self->pool);
   if (status != PMALLOC_OK)
     return refuse(self, status, "destroy");
+  pm_weakrefs_bury(self->weakrefs);
   return PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0 ? NULL
                                                                                : Py_NewRef(Py_None);
 }

@@ -162,17 +162,17 @@ static int read_all(PyObject *frozen) {
 
 int pm_selftest(void) {
   pmalloc_pool *pool = NULL;
-  PyObject *graph = sample(), *keep = PyList_New(0), *frozen = NULL;
+  PyObject *graph = sample(), *keep = PyList_New(0), *weakrefs = PyList_New(0), *frozen = NULL;
   char *before = NULL;
   int bad = -1;
-  if (graph == NULL || keep == NULL)
+  if (graph == NULL || keep == NULL || weakrefs == NULL)
     goto done;
   enum pmalloc_status status = pmalloc_pool_create(&pool, "self-test", 0);
   if (status != PMALLOC_OK) {
     pm_raise_status(status, "create", "self-test");
     goto done;
   }
-  frozen = pm_freeze(pool, NULL, graph, keep, NULL);
+  frozen = pm_freeze(pool, NULL, graph, keep, weakrefs, NULL);
   if (frozen == NULL || compare(graph, frozen) < 0)
     goto done;
   struct pmalloc_where where;
@@ -199,7 +199,10 @@ done:
   PyMem_RawFree(before);
   if (pool != NULL && pmalloc_pool_destroy(pool) == PMALLOC_OK)
     pmalloc_pool_forget(pool);
+  if (weakrefs != NULL)
+    pm_weakrefs_bury(weakrefs);
   Py_XDECREF(graph);
   Py_XDECREF(keep);
+  Py_XDECREF(weakrefs);
   return bad;
 }

@@ -476,6 +476,20 @@ def test_weak_references():
     assert all(r() is FROZEN["UUID"] for r in references)
 
 
+def test_weak_references_die_with_the_pool():
+    pool = pmalloc.Pool("weak references")
+    members = pool.freeze(frozenset("abc"))
+    reference = weakref.ref(members)
+    pool.protect()
+    assert reference() is members
+    del members
+    pool.destroy(force=True)
+    assert reference() is None
+    assert "dead" in repr(reference)
+    del reference
+    repr(gc.get_objects(0))
+
+
 def test_nan_decimals():
     frozen = pmalloc.freeze([decimal.Decimal("NaN7"), decimal.Decimal("-NaN")])
     assert [str(d) for d in frozen] == ["NaN7", "-NaN"]
