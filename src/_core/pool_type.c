@@ -24,13 +24,14 @@ static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *v
 }
 
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name", "chunk_size", "backing", "redzones", "hardened", NULL};
+  static char *keywords[] = {"name",     "chunk_size", "backing", "redzones",
+                             "hardened", "_global",    NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
   const char *backing = "private";
-  int redzones = 0, hardened = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nspp:Pool", keywords, &name, &chunk_size,
-                                   &backing, &redzones, &hardened))
+  int redzones = 0, hardened = 0, global = 0;
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nsppp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened, &global))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -55,9 +56,10 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   self->name = Py_NewRef(name);
   self->keep = PyList_New(0);
   self->weakrefs = PyList_New(0);
-  enum pmalloc_status status = self->keep == NULL || self->weakrefs == NULL
-                                   ? PMALLOC_ERR_NOMEM
-                                   : pmalloc_pool_create_with(&self->pool, text, &options);
+  self->global = global;
+  enum pmalloc_status status = self->keep == NULL || self->weakrefs == NULL ? PMALLOC_ERR_NOMEM
+                               : global ? pmalloc_pool_global(&self->pool)
+                                        : pmalloc_pool_create_with(&self->pool, text, &options);
   if (status != PMALLOC_OK) {
     Py_DECREF(self);
     return pm_raise_status(status, "create", text);
@@ -72,7 +74,8 @@ static void dealloc(PyObject *op) {
     pmalloc_pool_stats(self->pool, &stats);
     /* Memory that was handed out stays for ever: nobody knows who still reads it. */
     if (stats.chunks == 0 || stats.state == PMALLOC_DESTROYED_STATE) {
-      pmalloc_pool_forget(self->pool);
+      if (!self->global) /* C code may have the handle of that one */
+        pmalloc_pool_forget(self->pool);
       Py_XDECREF(self->keep);
       Py_XDECREF(self->weakrefs);
     }

@@ -13,6 +13,7 @@ typedef struct {
   PyObject_HEAD pmalloc_pool *pool;
   PyObject *name;            /* str */
   PyObject *keep;            /* list: what the frozen objects rely on outside the pool */
+  int global;                /* the library's own pool, which C code has, too */
   PyObject *weakrefs;        /* list: see freeze.h */
   Py_ssize_t views;          /* buffers of its allocations that are alive ... */
   Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */

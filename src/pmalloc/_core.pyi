@@ -160,6 +160,7 @@ class Pool:
         backing: Literal["private", "memfd"] = "private",
         redzones: bool = False,
         hardened: bool = False,
+        _global: bool = False,
     ) -> Self: ...
     @property
     def name(self) -> str:

@@ -25,19 +25,23 @@ def _free_name() -> str:
 
 @overload
 def freeze[K, V](
-    obj: dict[K, V], *, name: str | None = None, externals: Externals = ()
+    obj: dict[K, V], *, name: str | None = None, externals: Externals = (), seal: bool = False
 ) -> FrozenDict[K, V]: ...
 @overload
 def freeze[T](
-    obj: list[T], *, name: str | None = None, externals: Externals = ()
+    obj: list[T], *, name: str | None = None, externals: Externals = (), seal: bool = False
 ) -> FrozenList[T]: ...
 @overload
 def freeze[T](
-    obj: set[T], *, name: str | None = None, externals: Externals = ()
+    obj: set[T], *, name: str | None = None, externals: Externals = (), seal: bool = False
 ) -> FrozenSet[T]: ...
 @overload
-def freeze[T](obj: T, *, name: str | None = None, externals: Externals = ()) -> T: ...
-def freeze(obj: Any, *, name: str | None = None, externals: Externals = ()) -> Any:
+def freeze[T](
+    obj: T, *, name: str | None = None, externals: Externals = (), seal: bool = False
+) -> T: ...
+def freeze(
+    obj: Any, *, name: str | None = None, externals: Externals = (), seal: bool = False
+) -> Any:
     """Deep-copies an object into a pool of its own, protected, as live objects.
 
     Dicts become `FrozenDict`, lists `FrozenList`, sets `FrozenSet`. Instances of Python
@@ -54,6 +58,7 @@ def freeze(obj: Any, *, name: str | None = None, externals: Externals = ()) -> A
             is in docs/freezes-into.md, and `preview` tells about a given object.
         name: of the pool; ``frozen-1`` and so on without.
         externals: a type, or types, whose instances are external too.
+        seal: make the pool's protection irrevocable, as `Pool.protect` does.
 
     Returns:
         The new root. What lies below keeps its type in a type checker's eyes, for a FrozenDict is
@@ -62,7 +67,8 @@ def freeze(obj: Any, *, name: str | None = None, externals: Externals = ()) -> A
     Raises:
         UnfreezableError: something in it is of another type; `path` says where.
         ValueError: a live pool has that name.
-        MemoryError, OSError: nothing was frozen, nothing is left behind.
+        MemoryError, OSError: nothing was frozen, nothing is left behind. Without `mseal` in the
+            kernel, `seal` is ENOSYS.
     """
     if _core.is_frozen(obj):
         return obj
@@ -75,7 +81,7 @@ def freeze(obj: Any, *, name: str | None = None, externals: Externals = ()) -> A
         give_up(pool, error)
         raise
     try:
-        pool.protect()
+        pool.protect(seal=seal)
     except BaseException:
         del frozen
         pool.destroy(force=True)

@@ -72,8 +72,9 @@ class Pool(_core.Pool):
         backing: Literal["private", "memfd"] = "private",
         redzones: bool = False,
         hardened: bool = False,
+        _global: bool = False,
     ) -> None:
-        del chunk_size, backing, redzones, hardened  # __new__ took them
+        del chunk_size, backing, redzones, hardened, _global  # __new__ took them
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
@@ -257,8 +258,8 @@ def give_up(pool: Pool, error: BaseException | None) -> None:
 def global_pool() -> Pool:
     """The pool for those who want none of their own; made at the first call, named "global".
 
-    It is a pool like any other, one for the whole process. Whoever protects it protects what all
-    others put there: from then on it refuses to allocate and to freeze, as any protected pool
+    It is a pool like any other, one for the whole process: `pmalloc_global_pool()` in C is the same.
+    Whoever protects it protects what all others put there: from then on it refuses to allocate and to freeze, as any protected pool
     does, and there is no second one. Destroyed, it is made anew at the next call.
 
     Raises:
@@ -270,7 +271,7 @@ def global_pool() -> Pool:
     global _global
     with _global_lock:
         if _global is None or _global.state == "destroyed":
-            _global = Pool("global")
+            _global = Pool("global", _global=True)
         return _global
 
 

@@ -102,7 +102,7 @@ class Route:
 
 
 def instances() -> None:
-    route = pmalloc.freeze(Route(), name="route", externals=(Path,))
+    route = pmalloc.freeze(Route(), name="route", externals=(Path,), seal=True)
     assert_type(route, Route)
     assert_type(pmalloc.thaw(route), Route)
     print(isinstance(route, pmalloc.FrozenInstance))

@@ -532,6 +532,33 @@ def test_out_of_mappings(backing, how, state, name):
 # ---- the global pool, the forms ------------------------------------------------------------------
 
 
+@needs_seal
+def test_freeze_seals():
+    frozen = pmalloc.freeze({"a": [1, 2]}, name="sealed objects", seal=True)
+    pool = pmalloc.pool_of(frozen)
+    assert pool is not None
+    assert pool.state == "sealed"
+    assert frozen["a"] == [1, 2]
+    with pytest.raises(pmalloc.SealedError):
+        pool.destroy(force=True)
+
+
+def test_the_global_pool_is_the_librarys():
+    """What pmalloc_global_pool() gives C code is what Python has: no second one."""
+
+    def work() -> None:
+        pool = pmalloc.global_pool()
+        again = Pool.__new__(Pool, "global", _global=True)
+        assert again._id == pool._id
+        first = pool._id
+        pool.destroy()
+        del again
+        assert pmalloc.global_pool()._id != first
+        assert pool.state == "destroyed"
+
+    in_child(work)
+
+
 def test_global_pool():
     def work() -> None:
         pool = pmalloc.global_pool()
