@@ -258,9 +258,10 @@ def give_up(pool: Pool, error: BaseException | None) -> None:
 def global_pool() -> Pool:
     """The pool for those who want none of their own; made at the first call, named "global".
 
-    It is a pool like any other, one for the whole process: `pmalloc_global_pool()` in C is the same.
-    Whoever protects it protects what all others put there: from then on it refuses to allocate and to freeze, as any protected pool
-    does, and there is no second one. Destroyed, it is made anew at the next call.
+    It is a pool like any other, one for the whole process: `pmalloc_global_pool()` in C is the
+    same. Whoever protects it protects what all others put there: from then on it refuses to
+    allocate and to freeze, as any protected pool does, and there is no second one. Destroyed, it is
+    made anew at the next call.
 
     Raises:
         ValueError: a live pool that somebody else made has that name.
