@@ -76,6 +76,8 @@ static int fits(pm_plan *p, pm_class *c, PyObject *src) {
   PyObject *name, *value;
   size_t i = 0;
   pm_attributes_of(src, &a);
+  if (a.dict == src) /* a dict that is its own __dict__ must not be gone through twice */
+    return 0;
   if (!c->inlined || (a.dict != NULL && PyDict_GET_SIZE(a.dict) > PM_SHARED_KEYS_MAX))
     return 0;
   while (next_attribute(c, &a, &name, &value))

@@ -232,7 +232,7 @@ static int push_instance(thaw_state *t, PyObject *src) {
     if (push(t, *(PyObject **)(void *)((char *)src + c->slots[i])) < 0)
       return -1;
   pm_attributes_of(src, &a);
-  while (pm_attributes_next(&a, &name, &value))
+  while (a.dict != src && pm_attributes_next(&a, &name, &value))
     if (push(t, name) < 0 || push(t, value) < 0)
       return -1;
   return 0;
@@ -347,6 +347,8 @@ static int fill_instance(const thaw_state *t, thaw_node *node) {
     Py_XSETREF(*slot, Py_XNewRef(result_of(t, *edge)));
   }
   node->again = 0;
+  if (pm_attributes_dict(node->src) == node->src && PyObject_GenericSetDict(copy, copy, NULL) < 0)
+    return -1;
   for (; edge < end; edge += 2) {
     PyObject *value = result_of(t, edge[1]);
     if (value == NULL)

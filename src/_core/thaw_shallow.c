@@ -121,7 +121,9 @@ PyObject *pm_thaw_one(PyObject *obj) {
         Py_XNewRef(*(PyObject **)(void *)((char *)obj + c->slots[i]));
   pm_attributes a;
   pm_attributes_of(obj, &a);
-  while (!bad && pm_attributes_next(&a, &key, &value))
+  if (!bad && a.dict == obj) /* a dict that is its own __dict__ */
+    bad = PyObject_GenericSetDict(copy, copy, NULL);
+  while (!bad && a.dict != obj && pm_attributes_next(&a, &key, &value))
     bad = pm_instance_set(copy, key, value);
   if (bad)
     Py_CLEAR(copy);

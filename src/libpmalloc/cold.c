@@ -38,8 +38,10 @@ struct cold_chunk *cold_chunk_at(const struct cold *cold, uint32_t n) {
 struct cold_chunk *cold_chunk_checked(const pmalloc_pool *pool, uint32_t n) {
   uint32_t first;
   unsigned segment = segment_of(n, &first);
-  struct cold_chunk *all = pool->cold->segment[segment];
-  return registry_is_metadata(pool->record, &all[n - first], sizeof *all) ? &all[n - first] : NULL;
+  /* As a number: it may be forged, or none. */
+  uintptr_t all = (uintptr_t)pool->cold->segment[segment];
+  struct cold_chunk *found = (struct cold_chunk *)(all + (n - first) * sizeof(struct cold_chunk));
+  return registry_is_metadata(pool->record, found, sizeof *found) ? found : NULL;
 }
 
 /* One more slab with room for `need` bytes after its header. */

@@ -456,6 +456,25 @@ def test_a_twin_makes_ordinary_instances():
     made.x = 5
 
 
+class AttrDict(dict):
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        self.__dict__ = self
+
+
+def test_a_dict_that_is_its_own_attributes():
+    frozen = pmalloc.freeze(AttrDict({"a": 70_000, "b": [1]}))
+    assert frozen.a == frozen["a"] == 70_000
+    assert frozen.b is frozen["b"]
+    for made in (pmalloc.thaw(frozen), copy.deepcopy(frozen), copy.copy(frozen)):
+        assert type(made) is AttrDict
+        assert made == {"a": 70_000, "b": [1]}
+        made.z = 5
+        assert made["z"] == 5
+        made["y"] = 6
+        assert made.y == 6
+
+
 def test_a_class_is_not_told_of_its_twin():
     told = []
 
