@@ -12,7 +12,6 @@ import abc
 import collections
 import functools
 import io
-import re
 import reprlib
 import sys
 import types
@@ -124,11 +123,15 @@ _EXTERNAL: tuple[type, ...] = (
     types.UnionType,
     types.EllipsisType,
     types.NotImplementedType,
-    re.Pattern,
 )
 
 # The same, by where they are from: asking for them must not import anything.
-_EXTERNAL_NAMES = {("datetime", "tzinfo"), ("pathlib", "PurePath"), ("pathlib._local", "PurePath")}
+_EXTERNAL_NAMES = {
+    ("datetime", "tzinfo"),
+    ("pathlib", "PurePath"),
+    ("pathlib._local", "PurePath"),
+    ("re", "Pattern"),
+}
 
 # Immutable by their own doing: instances keep their very class.
 _EXACT = {("uuid", "UUID")}
