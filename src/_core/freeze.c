@@ -89,7 +89,7 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
     }
     pmalloc_region_mark(region, to);
   }
-  p->hashed = p->n_insts > 0 || p->session->ran_python;
+  p->hashed = p->zoned || (p->rehash && p->n_insts > 0);
   return pm_rehash(p) < 0 ? -1 : pm_finish_hashes(p);
 }
 

@@ -89,7 +89,6 @@ typedef struct {
   PyObject *replaced; /* list: an object, what stands for it (None: to be asked), and so on */
   pm_map replacement; /* object -> index of what stands for it */
   int rounds;
-  int ran_python;
   PyObject *culprit; /* for which no stand-in could be had; borrowed */
 } pm_session;
 
@@ -144,6 +143,8 @@ typedef struct {
   char *base;     /* of the region, while emitting */
   int hashed;     /* everything was written, and code of the user's may have seen it */
   int rehash;     /* a key may hash otherwise than its source: see freeze_hashes.c */
+  int zoned;      /* a time has a zone, which is asked when it is hashed */
+  int merged;     /* a key was replaced: two may be equal now, or one unhashable */
   const struct pmalloc_region *region;
   PyObject *wanted; /* preview: the one object that is looked for, or NULL */
   int preview;      /* nothing is raised, findings are kept instead */

@@ -76,9 +76,13 @@ void pm_emit_keys(const pm_plan *p, PyObject *src, const uint32_t *edges, pm_key
   Py_hash_t hash;
   for (size_t i = 0; pm_dict_next(src, &pos, &key, &value, &hash); i++) {
     PyObject *new_key = pm_target(p, edges[2 * i]), *new_value = pm_target(p, edges[2 * i + 1]);
-    if (strs)
+    if (strs) {
       ((pm_unicode_entry *)pm_keys_entries(keys))[i] = (pm_unicode_entry){new_key, new_value};
-    else
+      if (p->merged) { /* the key may stand for another object, and is not written yet */
+        uint32_t edge = edges[2 * i];
+        hash = PyObject_Hash(edge & PM_EDGE_EXTERNAL ? new_key : p->nodes[edge].src);
+      }
+    } else
       ((pm_entry *)pm_keys_entries(keys))[i] = (pm_entry){hash, new_key, new_value};
     pm_keys_index(keys, hash, i);
   }

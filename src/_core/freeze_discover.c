@@ -257,10 +257,13 @@ static int find(pm_plan *p, uint32_t parent, size_t position, PyObject *op, int 
   return refused && add_external(p, Py_None, edge) < 0 ? -1 : 1;
 }
 
-/* Instances may hash by their address, or by whatever their class says. */
-static int hashes_anew(const pm_plan *p, uint32_t parent, uint32_t edge, int is_key) {
-  if ((edge & PM_EDGE_EXTERNAL) || pm_node_kind(&p->nodes[edge]) != PM_KIND_INSTANCE)
-    return 0;
+/* What stands for an object hashes as it likes. */
+static int is_replaced(PyObject *op) {
+  const pm_class *c = pm_kind_of(Py_TYPE(op)) >= 0 ? NULL : pm_class_of(Py_TYPE(op));
+  return c != NULL && c->kind == PM_CLASS_REPLACED;
+}
+
+static int may_be_hashed(const pm_plan *p, uint32_t parent, int is_key) {
   int kind = pm_node_kind(&p->nodes[parent]);
   return is_key || kind == PM_KIND_TUPLE || kind == PM_KIND_SET || kind == PM_KIND_FROZENSET ||
          kind == PM_KIND_INSTANCE;
@@ -277,8 +280,12 @@ int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op
     known = find(p, parent, position, op, known == 0, &edge);
   if (known == 0)
     pm_refuse(p, parent, position, op);
-  else if (known > 0)
-    p->rehash |= hashes_anew(p, parent, edge, is_key);
+  else if (known > 0 && may_be_hashed(p, parent, is_key)) {
+    /* Instances may hash by their address, or by whatever their class says. */
+    p->merged |= is_replaced(op);
+    p->rehash |= p->merged ||
+                 (!(edge & PM_EDGE_EXTERNAL) && pm_node_kind(&p->nodes[edge]) == PM_KIND_INSTANCE);
+  }
   return known <= 0 ? -1 : pm_push_edge(p, edge);
 }
 
@@ -390,6 +397,7 @@ static int expand(pm_plan *p, uint32_t i) {
     return discover_items(p, i, &((pm_proxy *)src)->mapping, 1, kind);
   case PM_KIND_TIME: {
     PyObject **zone = pm_time_zone(src);
+    p->zoned |= zone != NULL;
     return zone == NULL ? 0 : discover_items(p, i, zone, 1, kind);
   }
   case PM_KIND_INSTANCE:

@@ -16,6 +16,8 @@
  * SPDX-License-Identifier: MIT
  */
 #include "freeze.h"
+
+#include "errors.h"
 #include "frozen_types.h"
 
 /* As set_insert_clean() of the interpreter: the table has room and no such key. */
@@ -33,6 +35,48 @@ static void set_enter(PySetObject *so, PyObject *key, Py_hash_t hash) {
     perturb >>= PERTURB_SHIFT;
     i = (i * 5 + 1 + perturb) & mask;
   }
+}
+
+static PyObject *with_empty_path(PyObject *error) {
+  PyObject *path = PyUnicode_FromString("");
+  if (path == NULL || PyObject_SetAttrString(error, "path", path) < 0)
+    PyErr_Clear();
+  Py_XDECREF(path);
+  return error;
+}
+
+/* What stands for two keys may be one: then the table would hold it twice. */
+static int all_differ(PyObject *op, Py_ssize_t n) {
+  PyObject *set = PySet_New(NULL);
+  Py_ssize_t pos = 0;
+  PyObject *key, *value;
+  int bad = set == NULL ? -1 : 0;
+  if (PyAnySet_Check(op)) {
+    const PySetObject *so = (PySetObject *)op;
+    for (Py_ssize_t i = 0; !bad && i <= so->mask; i++)
+      if (pm_set_entry_live(&so->table[i]))
+        bad = PySet_Add(set, so->table[i].key);
+  } else {
+    while (!bad && PyDict_Next(op, &pos, &key, &value))
+      bad = PySet_Add(set, key);
+  }
+  if (!bad && PySet_GET_SIZE(set) != n) {
+    PyErr_SetString(PmUnfreezableError,
+                    "cannot freeze: two different keys, or members of a set, were replaced by what "
+                    "is equal; what is registered for their class must keep them apart");
+    PyErr_SetRaisedException(with_empty_path(PyErr_GetRaisedException()));
+    bad = -1;
+  }
+  Py_XDECREF(set);
+  return bad;
+}
+
+static int members_differ(PyObject *op) { return all_differ(op, ((PySetObject *)op)->used); }
+
+static int keys_differ(PyObject *op) {
+  if (!PyDict_Check(op) && !pm_is_builtin_frozendict(op))
+    return 0;
+  return all_differ(op, ((PyDictObject *)op)->ma_used);
 }
 
 /* 1: it changed, 0: not, -1: exception. */
@@ -120,7 +164,12 @@ int pm_rehash(const pm_plan *p) {
     changed = each(p, PM_KIND_SET, PM_KIND_FROZENSET, backwards, rehash_set);
     backwards = !backwards;
   } while (changed > 0);
-  return changed < 0 ? -1 : each(p, PM_KIND_DICT, PM_KIND_INSTANCE, 0, rehash_dict);
+  if (changed < 0 || each(p, PM_KIND_DICT, PM_KIND_INSTANCE, 0, rehash_dict) < 0)
+    return -1;
+  if (p->merged && (each(p, PM_KIND_SET, PM_KIND_FROZENSET, 0, members_differ) < 0 ||
+                    each(p, PM_KIND_DICT, PM_KIND_INSTANCE, 0, keys_differ) < 0))
+    return -1;
+  return 0;
 }
 
 /* After a failed hash: 0 where that only means that there is none, else -1. */

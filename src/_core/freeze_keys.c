@@ -30,7 +30,8 @@ static size_t used_of(const pm_plan *p, const pm_dict *d) {
 
 static int may_share(const pm_plan *p, const pm_dict *d) {
   size_t n = used_of(p, d);
-  if (n == 0 || n > PM_SHARED_KEYS_MAX || pm_is_builtin_frozendict(p->nodes[d->node].src))
+  if (n == 0 || n > PM_SHARED_KEYS_MAX || p->merged ||
+      pm_is_builtin_frozendict(p->nodes[d->node].src))
     return 0;
   for (size_t i = 0; i < n; i++) {
     uint32_t edge = p->edges[d->edges + 2 * i];

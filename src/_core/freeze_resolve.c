@@ -79,7 +79,6 @@ void pm_blame(pm_session *s, PyObject *root) {
 
 int pm_resolve(pm_session *s) {
   int bad = 0;
-  s->ran_python = 1;
   for (Py_ssize_t i = 0; !bad && s->types != NULL && i < PyList_GET_SIZE(s->types); i++)
     bad = pm_class_resolve(PyList_GET_ITEM(s->types, i));
   Py_CLEAR(s->types);

@@ -223,10 +223,14 @@ class Machine(CountedMachine):
         if isinstance(value, tuple):
             return "tuple", [self.become(part, allowed, problems) for part in value]
         if isinstance(value, dict):
-            return "dict", [
-                (self.become(key, allowed, problems), self.become(part, allowed, problems))
-                for key, part in value.items()
-            ]
+            keys = [self.become(key, allowed, problems) for key in value]
+            # What stands for a key may be none, or the same as for another.
+            if any("list" in str(key) or "frozen before" in str(key) for key in keys):
+                problems.append(TypeError)
+            if any(keys.count(key) > 1 for key in keys):
+                problems.append(pmalloc.UnfreezableError)
+            parts = [self.become(part, allowed, problems) for part in value.values()]
+            return "dict", list(zip(keys, parts, strict=True))
         cls = type(value)
         if cls not in self.classes:
             return cls.__name__, repr(value)
@@ -328,10 +332,10 @@ class Machine(CountedMachine):
             except tuple(problems):
                 pass
             else:
-                assert Exception in problems
+                assert {Exception, TypeError, pmalloc.UnfreezableError}.intersection(problems)
                 assert walk(frozen)
                 model.frozen.append(Frozen(frozen, None, before, pools | {model.number}))
-            if Exception not in problems:
+            if not {Exception, TypeError}.intersection(problems):
                 assert model.pool.stats() == stats
             return
         frozen = model.pool.freeze(source, externals=allowed)

@@ -204,3 +204,39 @@ def test_misuse_of_types():
     for cls in (dict, str, object, type(None)):
         with pytest.raises(TypeError, match="is for classes that freeze does not know"):
             pmalloc.register(cls, external=True)
+
+
+def test_replaced_keys():
+    pmalloc.register(Money, replace=lambda m: f"{m.cents} cents")
+    key, other = Money(1), Money(2)
+    for source, expected in (
+        ({key: "a", other: "b"}, {"1 cents": "a", "2 cents": "b"}),
+        ({key: "a", 5: "b", "c": 1}, {"1 cents": "a", 5: "b", "c": 1}),
+        ([{key: i, "x": 1} for i in range(3)], [{"1 cents": i, "x": 1} for i in range(3)]),
+        ({(key, 1), "z"}, {("1 cents", 1), "z"}),
+        (frozenset([key]), frozenset(["1 cents"])),
+    ):
+        frozen = pmalloc.freeze(source)
+        assert frozen == expected
+        assert pmalloc.thaw(frozen) == expected
+        if isinstance(frozen, dict):
+            assert frozen["1 cents"] == "a"
+    assert ("1 cents", 1) in pmalloc.freeze({(key, 1)})
+
+
+def test_replaced_keys_that_are_none():
+    before = pmalloc.pools()
+    pmalloc.register(Money, replace=lambda m: [m.cents])
+    for source in ({Money(1): 1}, {Money(1)}, frozenset([Money(1)]), {(1, Money(1)): 1}):
+        with pytest.raises(TypeError, match="unhashable"):
+            pmalloc.freeze(source)
+    pmalloc.register(Money, replace=lambda _: "all the same")
+    for source in (
+        {Money(1): 1, Money(2): 2},
+        {Money(1), Money(2)},
+        {Money(1): 1, "all the same": 2},
+    ):
+        with pytest.raises(pmalloc.UnfreezableError, match="must keep them apart") as caught:
+            pmalloc.freeze(source)
+        assert caught.value.path == ""
+    assert [p for p in pmalloc.pools() if p not in before and p.state == "open"] == []
