@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pytest
 from hypothesis import strategies as st
@@ -252,8 +252,20 @@ class Machine(CountedMachine):
             if name != left_out
         ]
 
+    opened: ClassVar[list[Any]] = []
+
     def describe(self, value: Any, mine: set[int], before: set[int]) -> Any:
-        """The same of what is there."""
+        """The same of what is there; what stays outside may have been made a cycle meanwhile."""
+        if any(value is one for one in self.opened):
+            return "again"
+        self.opened.append(value)
+        try:
+            return self.describe_once(value, mine, before)
+        finally:
+            self.opened.pop()
+
+    def describe_once(self, value: Any, mine: set[int], before: set[int]) -> Any:
+        """The same, without regard to cycles."""
         pool = pmalloc.pool_of(value)
         if pool is not None and id(value) in before:
             return "frozen before", id(value)
