@@ -7,8 +7,9 @@ A compat test is a function that lets a library loose on data and returns what c
         return orjson.dumps(d.config)
 
 It runs in a forked child: once on plain data, for the answer, then 20,000 times on frozen data in
-a protected pool (PMALLOC_COMPAT_ROUNDS says otherwise), where a store by the library kills the child. The answers have to be equal. What
-a library starts (threads, worker pools) dies with the child.
+a protected pool, where a store by the library kills the child. PMALLOC_COMPAT_ROUNDS says otherwise
+how often. The answers have to be equal. What a library starts (threads, worker pools) dies with
+the child.
 
 `apart` gives the plain data a child of its own, for libraries that are set up once a process.
 Where an operation is dear, `count` is smaller and a comment says how many frozen objects a round
