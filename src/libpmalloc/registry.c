@@ -136,9 +136,24 @@ static size_t leaf_slots(void) { return PAGES_HUGE / pages_page_size(); }
 
 static size_t leaf_index(uintptr_t addr) { return (addr & (PAGES_HUGE - 1)) / pages_page_size(); }
 
-/* The directory slot for an address; where a node is missing, NULL, or with
- * `make` a new node. */
-static slot *directory_slot(uintptr_t addr, int make) {
+/* The directory slot for an address, or NULL where a node is missing. */
+static slot *directory_slot(uintptr_t addr) {
+  slot *node = root;
+  if (addr >> ADDRESS_BITS)
+    return NULL;
+  for (unsigned shift = 48; shift > DIRECTORY_SHIFT; shift -= 9) {
+    uintptr_t below =
+        atomic_load_explicit(&node[addr >> shift & (NODE_SLOTS - 1)], memory_order_acquire);
+    if (below == 0 || !leads_home(below, NODE_SLOTS * sizeof(slot)))
+      return NULL;
+    node = (slot *)below;
+  }
+  return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
+}
+
+/* The same, with what is missing on the way made. A function of its own: the signal handler's
+ * look-ups do not lead to memory that has to be mapped, and that can be seen. */
+static slot *make_directory_slot(uintptr_t addr) {
   slot *node = root;
   if (addr >> ADDRESS_BITS)
     return NULL;
@@ -146,8 +161,6 @@ static slot *directory_slot(uintptr_t addr, int make) {
     slot *at = &node[addr >> shift & (NODE_SLOTS - 1)];
     uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
     if (below == 0) {
-      if (!make)
-        return NULL;
       below = (uintptr_t)arena_take(&nodes, NODE_SLOTS * sizeof(slot));
       if (below == 0)
         return NULL;
@@ -170,7 +183,7 @@ static const struct registry_range *range_in(slot *at) {
 }
 
 const struct registry_range *registry_at(uintptr_t addr) {
-  slot *at = directory_slot(addr, 0);
+  slot *at = directory_slot(addr);
   if (!at)
     return NULL;
   uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
@@ -207,7 +220,7 @@ static void fill_leaf(slot *leaf, uintptr_t at, uintptr_t end, uintptr_t value) 
 static void publish(const struct registry_range *range, int add) {
   uintptr_t end = range->outer_end, value = add ? (uintptr_t)range : 0;
   for (uintptr_t at = range->outer_start; at < end; at = end_of_slot(at)) {
-    slot *directory = directory_slot(at, 0);
+    slot *directory = directory_slot(at);
     uintptr_t below = atomic_load_explicit(directory, memory_order_relaxed);
     slot *ranges = (slot *)(below & ~TAGS);
     if (below == 0 || below & DIRECT) {
@@ -258,7 +271,7 @@ static int make_slot_room(slot *directory, uintptr_t addr) {
  * waits for the next range. */
 static int make_room(uintptr_t start, uintptr_t end) {
   for (uintptr_t at = start; at < end; at = end_of_slot(at)) {
-    slot *directory = directory_slot(at, 1);
+    slot *directory = make_directory_slot(at);
     if (!directory)
       return -1;
     int whole = at % PAGES_HUGE == 0 && end - at >= PAGES_HUGE;
