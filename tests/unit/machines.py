@@ -3,6 +3,7 @@
 `make soak` sets PMALLOC_SOAK to the number of steps and hands --hypothesis-seed to pytest.
 """
 
+import gc
 import os
 
 from child import in_child
@@ -41,6 +42,7 @@ def drive(machine: type[CountedMachine], examples: int) -> None:
     )
 
     def work() -> None:
+        gc.freeze()  # destroy() collects garbage: not that of all the tests, each time
         machine.made = 0
         run(machine, settings=chosen)
         assert machine.made >= wanted

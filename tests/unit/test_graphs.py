@@ -569,6 +569,7 @@ def test_graphs(number: int):
             destroy_finished()
 
     def work() -> None:
+        gc.freeze()  # destroy() collects garbage: not that of all the tests, each time
         run()
         assert tally["graphs"] >= GRAPHS
         assert tally["odd"] >= GRAPHS / 10
