@@ -245,14 +245,22 @@ def give_up(pool: Pool, error: BaseException | None) -> None:
     They may be in the frames of the traceback: destroying them would turn an exception into the
     end of the process.
     """
-    try:
-        pool.destroy()
-    except (BufferError, _core.PmallocError) as reason:
-        with contextlib.suppress(BufferError, _core.CorruptionError):
-            pool.protect()
-        # The exception that is on its way is the one to see.
-        if error is not None:
-            error.add_note(f"pool {pool.name!r} was left {pool.state}: {reason}")
+    reason: object = None
+    # Not by asking destroy(): it looks for references first, through all memory.
+    if objects := pool.stats()["objects"]:
+        reason = f"{objects} frozen objects live in it, and the traceback may hold some"
+    else:
+        try:
+            pool.destroy()
+        except (BufferError, _core.PmallocError) as error_of_destroy:
+            reason = error_of_destroy
+    if reason is None:
+        return
+    with contextlib.suppress(BufferError, _core.CorruptionError):
+        pool.protect()
+    # The exception that is on its way is the one to see.
+    if error is not None:
+        error.add_note(f"pool {pool.name!r} was left {pool.state}: {reason}")
 
 
 def global_pool() -> Pool:

@@ -557,10 +557,9 @@ def test_with_and_an_exception_that_can_reach_frozen_objects(name: str):
     with pytest.raises(ZeroDivisionError) as caught:
         load()
     [note] = caught.value.__notes__
-    assert re.sub(r"found \d+", "found #", note) == (
-        f"pool '{name}' was left protected: cannot destroy pool '{name}': 5 frozen objects live in "
-        "it, and nothing counts who still uses them; a search found # words that lead to them, "
-        "references() names them; if surely nobody does, pass force=True"
+    assert note == (
+        f"pool '{name}' was left protected: 5 frozen objects live in it, and the traceback may hold "
+        "some"
     )
     frame = caught.tb.tb_next.tb_frame  # type: ignore[union-attr]
     assert frame.f_locals["config"] == {"key": ["a", 2.5]}
