@@ -558,8 +558,8 @@ def test_with_and_an_exception_that_can_reach_frozen_objects(name: str):
         load()
     [note] = caught.value.__notes__
     assert note == (
-        f"pool '{name}' was left protected: 5 frozen objects live in it, and the traceback may hold "
-        "some"
+        f"pool '{name}' was left protected: 5 frozen objects live in it, and the traceback may "
+        "hold some"
     )
     frame = caught.tb.tb_next.tb_frame  # type: ignore[union-attr]
     assert frame.f_locals["config"] == {"key": ["a", 2.5]}
