@@ -386,7 +386,10 @@ static int need_unused(pm_pool *self, int force) {
 /* What frozen objects keep alive outside may point into the pool in turn, and be garbage without
  * it: it goes while that memory can be read. Its finalisers may do anything. */
 static int release_kept(pm_pool *self) {
-  if (PyList_GET_SIZE(self->keep) == 0)
+  int externals = 0; /* the rest are strs, which point to nothing */
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(self->keep); i++)
+    externals |= !PyUnicode_CheckExact(PyList_GET_ITEM(self->keep, i));
+  if (!externals)
     return 0;
   if (PyList_SetSlice(self->keep, 0, PyList_GET_SIZE(self->keep), NULL) < 0)
     return -1;
