@@ -40,14 +40,11 @@ void *pm_attributes_init(char *block, size_t n, PyObject *const *values, const u
 #endif
 }
 
-void pm_managed_init(PyObject *op, PyObject *dict, void *values, int inlined) {
-#if PM_SHARED_KEYS
-  (void)values;
-  (void)inlined;
-  *pm_managed_dict(op) = dict;
-#else
-  *pm_managed_dict(op) = inlined ? (PyObject *)(void *)((char *)values - 1) : dict;
-#endif
+void pm_managed_init(PyObject *op, PyObject *dict, void *values, int linked) {
+  if (linked || values == NULL)
+    *pm_managed_dict(op) = dict;
+  else
+    *pm_managed_dict(op) = PM_SHARED_KEYS ? NULL : (PyObject *)(void *)((char *)values - 1);
 }
 
 /* ---- attributes of an ordinary instance ----------------------------------- */

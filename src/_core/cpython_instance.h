@@ -13,7 +13,15 @@
  * ("inline"), and in a block of their own on 3.12, to which the __dict__ word
  * then points, marked by its lowest bit. __dict__ itself comes into being when
  * somebody asks for it, and that is a write: a frozen instance has it from the
- * start.
+ * start. But the word may not point to it on every version:
+ *
+ *     3.12      it holds the values instead: one or the other
+ *     3.13      it may, and does
+ *     3.14 on   the interpreter specialises loads of attributes only where the
+ *               word is empty; reading is half as fast where it is not
+ *
+ * So on 3.12 and from 3.14 on the word leads to the __dict__ only where the user
+ * asked for that (`linked`).
  *
  * SPDX-License-Identifier: MIT
  */
@@ -27,6 +35,8 @@
 #else
 #define PM_INLINE_FLAG Py_TPFLAGS_MANAGED_DICT /* values in a block of their own */
 #endif
+
+#define PM_ALWAYS_LINKED (PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000)
 
 /* Bytes in front of an object of this type. */
 static inline size_t pm_type_preheader(PyTypeObject *type) {
@@ -57,8 +67,9 @@ static inline size_t pm_attribute_bytes(size_t n) {
  * they were set. The block must be zeroed. Returns what a dict's ma_values is for it. */
 void *pm_attributes_init(char *block, size_t n, PyObject *const *values, const uint8_t *order,
                          size_t ordered);
-/* Writes the __dict__ word of a frozen instance: the prepared dict, and on 3.12 the values. */
-void pm_managed_init(PyObject *op, PyObject *dict, void *values, int inlined);
+/* Writes the __dict__ word of a frozen instance: the prepared dict, where it is to be linked or
+ * there are no values of the instance's own; else what else the version has there. */
+void pm_managed_init(PyObject *op, PyObject *dict, void *values, int linked);
 
 /* ---- attributes of an ordinary instance ----------------------------------- */
 

@@ -37,9 +37,14 @@ static void describe(struct pmalloc_writer *w, uintptr_t start) {
   pmalloc_write_text(w, *last ? last : "object of unnamed type");
 }
 
-static size_t preheader(uintptr_t start) {
+/* See cpython_instance.h for what is in front of an object. */
+static size_t preheader(uintptr_t start, size_t before, const char **part) {
   PyTypeObject *type;
   unsigned long flags;
+  *part = before <= PM_GC_HEAD ? "its GC header"
+          : before <= 3 * sizeof(void *)
+              ? "its __dict__; if C code read that: pmalloc.register(..., linked_dict=True)"
+              : "its weak references";
   if (peek_type(start, &type) < 0 ||
       pages_peek(&flags, (const char *)type + offsetof(PyTypeObject, tp_flags), sizeof flags) < 0)
     return 0;

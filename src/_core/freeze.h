@@ -180,6 +180,8 @@ const pm_inst *pm_inst_of(const pm_plan *p, size_t node);
 /* thaw: the class of a frozen instance, twin or not; an ordinary instance without attributes. */
 pm_class *pm_instance_class(PyObject *op);
 PyObject *pm_instance_new(PyObject *src);
+/* The __dict__ of a frozen instance, wherever it is, borrowed; NULL: it has none. */
+PyObject *pm_instance_dict(PyObject *op);
 /* Sets attribute `name` of an ordinary instance to value, running nobody's code. */
 int pm_instance_set(PyObject *op, PyObject *name, PyObject *value);
 

@@ -84,6 +84,7 @@ static int lay_out(pm_class *c, int known) {
   c->base = base_kind(solid);
   c->has_dict = type->tp_dictoffset != 0;
   c->inlined = c->has_dict && PyType_HasFeature(type, PM_INLINE_FLAG);
+  c->linked |= PM_ALWAYS_LINKED;
   c->kind = PM_KIND_INSTANCE;
   /* Nothing but a tuple, and refusing to be written by itself: it keeps its very class. */
   if (c->base == PM_KIND_TUPLE && !c->has_dict && type->tp_weaklistoffset == 0 && c->n_slots == 0) {
@@ -144,7 +145,7 @@ int pm_class_resolve(PyObject *type) {
   pm_class *c = PyMem_RawCalloc(1, sizeof *c);
   if (c == NULL)
     PyErr_NoMemory();
-  else if (PyArg_ParseTuple(answer, "sO", &verdict, &detail)) {
+  else if (PyArg_ParseTuple(answer, "sOp", &verdict, &detail, &c->linked)) {
     c->type = (PyTypeObject *)Py_NewRef(type);
     c->base = -1;
     bad = read_verdict(c, verdict, detail);

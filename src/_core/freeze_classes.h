@@ -43,6 +43,7 @@ typedef struct pm_class {
   int base;            /* INSTANCE: pm_kind of the built-in type it extends, or -1 */
   int has_dict;        /* INSTANCE: has a __dict__ ... */
   int inlined;         /* ... whose values are the instance's own (see cpython_instance.h) */
+  int linked;          /* ... and which the interpreter itself finds in the instance */
   PyObject *omit;      /* INSTANCE: frozenset of names that are not taken along, or NULL */
   Py_ssize_t *slots;   /* offsets */
   size_t n_slots;
@@ -77,7 +78,7 @@ void pm_class_forget(PyTypeObject *type);
 /* Number of the attribute in the class's keys, or -1. `guess` is tried first. */
 Py_ssize_t pm_class_name(const pm_class *c, PyObject *name, size_t guess);
 
-/* resolver(type) -> (verdict, detail); make_twin(type) -> class. Both borrowed for ever. */
+/* resolver(type) -> (verdict, detail, linked); make_twin(type) -> class. Both borrowed for ever. */
 void pm_classes_set_resolver(PyObject *resolver, PyObject *make_twin);
 
 #endif

@@ -10,8 +10,9 @@
  * cpython_instance.h), so that the interpreter's specialised instructions read it
  * as fast; and behind it the __dict__ object, a FrozenDict that shares the class's
  * key table and the values, so that nothing has to be made and written when
- * somebody asks for it. The built-in part is the table or the items of what extends
- * dict or list.
+ * somebody asks for it. The twin's own descriptor finds it there (get_dict() in
+ * frozen_instance.c); the interpreter finds it only where the __dict__ word leads to
+ * it. The built-in part is the table or the items of what extends dict or list.
  *
  * An instance with more attributes than a shared key table may have, or with
  * names that are no strs, has a FrozenDict of its own.
@@ -211,8 +212,7 @@ static size_t built_in_bytes(const pm_plan *p, const pm_inst *inst) {
   return 0;
 }
 
-/* The __dict__ comes last: a report takes what lies behind an object's start for its own. And it
- * comes directly behind the values on 3.12, see get_dict() in frozen_instance.c. */
+/* The __dict__ comes last: a report takes what lies behind an object's start for its own. */
 static parts parts_of(const pm_plan *p, const pm_inst *inst) {
   const pm_class *c = inst->class;
   PyObject *src = p->nodes[inst->node].src;
@@ -252,7 +252,7 @@ static void emit_values(const pm_plan *p, const pm_inst *inst, const uint32_t *e
   PyObject *dict = (PyObject *)(void *)((char *)to + at->dict);
   pm_dict_init(dict, &PmFrozenDict_Type, (Py_ssize_t)used, c->keys, block);
   pmalloc_region_mark(p->region, dict);
-  pm_managed_init(to, dict, block, 1);
+  pm_managed_init(to, dict, block, c->linked);
 }
 
 /* A __dict__ of its own: a node like any, or an empty one for an instance that had none. */
@@ -265,7 +265,7 @@ static void emit_own_dict(const pm_plan *p, const pm_inst *inst, uint32_t edge, 
     pmalloc_region_mark(p->region, dict);
   }
   if (PyType_HasFeature(inst->class->type, Py_TPFLAGS_MANAGED_DICT))
-    pm_managed_init(to, dict, NULL, 0);
+    pm_managed_init(to, dict, NULL, 1);
   else
     *(PyObject **)(void *)((char *)to + inst->class->type->tp_dictoffset) = dict;
 }
@@ -340,6 +340,30 @@ int pm_emit_instance(pm_plan *p, const pm_inst *inst, const uint32_t *edges, PyO
 pm_class *pm_instance_class(PyObject *op) {
   pm_class *c = pm_class_of_twin(Py_TYPE(op));
   return c != NULL ? c : pm_class_of(Py_TYPE(op));
+}
+
+/* Bytes of the built-in part of a frozen instance. */
+static size_t frozen_built_in_bytes(const pm_class *c, PyObject *op) {
+  if (c->base == PM_KIND_LIST && Py_SIZE(op) > 0)
+    return ((size_t)Py_SIZE(op) + 1) * sizeof(PyObject *);
+  if (c->base == PM_KIND_DICT && PyDict_GET_SIZE(op) > 0) {
+    const pm_keys *keys = pm_dict_keys(op);
+    return pm_keys_size((size_t)keys->nentries, keys->kind == PM_KEYS_UNICODE);
+  }
+  return 0;
+}
+
+PyObject *pm_instance_dict(PyObject *op) {
+  PyObject *dict = pm_attributes_dict(op);
+  const pm_class *c = pm_class_of_twin(Py_TYPE(op));
+  if (dict != NULL || c == NULL || !c->inlined)
+    return dict;
+  /* As in parts_of(). The twin may be an older one than the newest. */
+  size_t end = (size_t)c->type->tp_basicsize + frozen_built_in_bytes(c, op);
+  if (c->base == PM_KIND_TUPLE)
+    end += (size_t)Py_SIZE(op) * sizeof(PyObject *);
+  end += pm_attribute_bytes((size_t)pm_class_keys(Py_TYPE(op))->nentries);
+  return (PyObject *)(void *)((char *)op + end + PM_GC_HEAD);
 }
 
 PyObject *pm_instance_new(PyObject *src) {

@@ -95,15 +95,7 @@ static PyObject *get_dict(PyObject *self, void *unused) {
   (void)unused;
   if (!pm_is_frozen(self))
     return PyObject_GenericGetDict(self, NULL);
-  PyObject *dict = pm_attributes_dict(self);
-#if !PM_SHARED_KEYS
-  if (dict == NULL && PyType_HasFeature(Py_TYPE(self), Py_TPFLAGS_MANAGED_DICT)) {
-    /* Behind the values; see freeze_instances.c. */
-    size_t n = (size_t)pm_class_keys(Py_TYPE(self))->nentries;
-    char *values = (char *)*pm_managed_dict(self) + 1;
-    dict = (PyObject *)(void *)(values + n * sizeof(PyObject *) + PM_GC_HEAD);
-  }
-#endif
+  PyObject *dict = pm_instance_dict(self);
   if (dict == NULL)
     PyErr_Format(PyExc_AttributeError, "'%s' object has no attribute '__dict__'",
                  Py_TYPE(self)->tp_name);

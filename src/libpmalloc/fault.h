@@ -25,8 +25,9 @@ void pmalloc_write_dec(struct pmalloc_writer *w, uintmax_t n);
  * that starts at `start`. Must be async-signal-safe, must read memory by
  * pages_peek() only, and must not print a newline. */
 typedef void (*pmalloc_describe_fn)(struct pmalloc_writer *w, uintptr_t start);
-/* Bytes an object's header reaches below its marked start (a GC header), 0 if none. */
-typedef size_t (*pmalloc_preheader_fn)(uintptr_t start);
+/* Bytes an object's header reaches below its marked start (a GC header), 0 if none; and what the
+ * part of it `before` bytes in front of the start is, for the report: a constant string. */
+typedef size_t (*pmalloc_preheader_fn)(uintptr_t start, size_t before, const char **part);
 
 struct pmalloc_fault_hooks {
   pmalloc_describe_fn describe;

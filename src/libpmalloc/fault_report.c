@@ -171,19 +171,21 @@ static void write_address(struct pmalloc_writer *w, const struct pmalloc_violati
 
 /* The bytes just below an object's marked start may be a header of that object;
  * the registry, which knows starts only, gives them to the one before. */
-static uintptr_t owner_of_header(const struct pmalloc_violation *v) {
+static uintptr_t owner_of_header(const struct pmalloc_violation *v, const char **part) {
   uintptr_t next = (v->address / GRANULE + 1) * GRANULE;
   if (!v->preheader)
     return 0;
   for (; next - v->address <= PREHEADER_MAX; next += GRANULE)
-    if (pmalloc_registry_is_start(next) && v->preheader(next) >= next - v->address)
+    if (pmalloc_registry_is_start(next) &&
+        v->preheader(next, next - v->address, part) >= next - v->address)
       return next;
   return 0;
 }
 
 static void write_built_object(struct pmalloc_writer *w, const struct pmalloc_violation *v) {
   const struct pmalloc_where *where = v->where;
-  uintptr_t start = owner_of_header(v);
+  const char *part = NULL;
+  uintptr_t start = owner_of_header(v, &part);
   int in_header = start != 0;
   if (!in_header)
     start = where->object_start;
@@ -199,8 +201,11 @@ static void write_built_object(struct pmalloc_writer *w, const struct pmalloc_vi
   pmalloc_write_hex(w, start);
   pmalloc_write_text(w, in_header ? " - " : " + ");
   pmalloc_write_dec(w, in_header ? start - v->address : v->address - start);
-  if (in_header)
-    pmalloc_write_text(w, " (its GC header)");
+  if (in_header) {
+    pmalloc_write_text(w, " (");
+    pmalloc_write_text(w, part);
+    pmalloc_write_text(w, ")");
+  }
 }
 
 static void write_object(struct pmalloc_writer *w, const struct pmalloc_violation *v) {

@@ -21,15 +21,16 @@ from typing import Any, NamedTuple, cast
 from . import _core, _structs
 from ._errors import UnfreezableError
 
-type Verdict = tuple[str, object]
+type Verdict = tuple[str, object]  # see freeze_classes.c
 
 # ---- what users say ---------------------------------------------------------------------------
 
 
 class _Registration(NamedTuple):
-    replace: Callable[[Any], object] | None
-    omit: frozenset[str]
-    external: bool
+    replace: Callable[[Any], object] | None = None
+    omit: frozenset[str] = frozenset()
+    external: bool = False
+    linked_dict: bool = False
 
 
 _registered: dict[type, _Registration] = {}
@@ -41,12 +42,13 @@ def register(
     replace: Callable[[Any], object] | None = None,
     omit: tuple[str, ...] = (),
     external: bool = False,
+    linked_dict: bool = False,
 ) -> None:
     """Tells `freeze` what to do with instances of a class and of its subclasses.
 
-    Exactly one of the three is said. It holds for what is frozen from now on; a class that is
-    registered again takes the new answer, and the nearest class in the method resolution
-    order counts.
+    One of them is said, or `omit` and `linked_dict` together. It holds for what is frozen from now
+    on; a class that is registered again takes the new answer, and the nearest class in the method
+    resolution order counts.
 
     Args:
         cls: a class; none of the built-in types that freeze anyway.
@@ -55,10 +57,16 @@ def register(
             change the instance. `thaw` gives that back, not an instance.
         omit: names of attributes that frozen instances do not have: locks, caches, connections.
         external: instances stay outside of the pool, as they are, and are kept alive.
+        linked_dict: C code may ask the interpreter for the `__dict__` of an instance
+            (`PyObject_GenericGetDict`), as msgspec does to encode dataclasses. Ordinarily that
+            is a violation on 3.12 and from 3.14 on, for the interpreter would make one inside
+            the instance; with this it finds the one that is there. The price, on these versions:
+            attributes take about 2.5 times as long to read. `__dict__`, `vars()` and `getattr`
+            never need it, nor does 3.13.
 
     Raises:
         TypeError: cls is not a class, or not one that can be registered.
-        ValueError: not exactly one of the three was said.
+        ValueError: none was said, or two that exclude each other.
 
     Where a registered `replace` breaks the contract, the `freeze` that used it raises
     UnfreezableError.
@@ -67,11 +75,12 @@ def register(
         raise TypeError(f"register() needs a class, not {cls!r}")
     if cls in _BUILT_IN or cls is object:
         raise TypeError(f"register() is for classes that freeze does not know, not {cls.__name__}")
-    if (replace is not None) + bool(omit) + bool(external) != 1:
+    if (replace is not None) + bool(omit or linked_dict) + bool(external) != 1:
         raise ValueError(
-            f"register({cls.__name__}) needs exactly one of replace=, omit= and external="
+            f"register({cls.__name__}) needs replace= or external= or else omit=, linked_dict= or "
+            "both"
         )
-    _registered[cls] = _Registration(replace, frozenset(omit), external)
+    _registered[cls] = _Registration(replace, frozenset(omit), external, linked_dict)
     _core.forget_class(cls)
 
 
@@ -187,12 +196,16 @@ def _resolve_standard(cls: type) -> Verdict | None:
     return None
 
 
-def _resolve(cls: type) -> Verdict:
+def _resolve(cls: type) -> tuple[str, object, bool]:
     """What becomes of instances of cls; called by the extension, once a class."""
-    said = _registration(cls)
-    if said is not None and said.external:
+    said = _registration(cls) or _Registration()
+    return *_verdict(cls, said), said.linked_dict
+
+
+def _verdict(cls: type, said: _Registration) -> Verdict:
+    if said.external:
         return "external", None
-    if said is not None and said.replace is not None:
+    if said.replace is not None:
         return "replace", _checked(cls, said.replace)
     known = _resolve_standard(cls)
     if known is not None:

@@ -130,8 +130,10 @@ static void describe(struct pmalloc_writer *w, uintptr_t start) {
   (void)start;
   pmalloc_write_text(w, "FrozenThing");
 }
-static size_t preheader(uintptr_t start) {
+static size_t preheader(uintptr_t start, size_t before, const char **part) {
   (void)start;
+  (void)before;
+  *part = "its GC header";
   return 16;
 }
 static const struct pmalloc_fault_hooks hooks = {describe, preheader, 0};

@@ -1,13 +1,13 @@
-"""The class's own descriptor gives a frozen instance's __dict__: 3.12 makes one to write to.
+"""The class's own descriptor has the interpreter make a __dict__ inside a frozen instance.
 
-Exit: 1
-Exit 3.12: SIGSEGV
-Raises: TypeError: 'FrozenDict' object does not support item assignment
-Raises 3.12:
-Stderr 3.12:
+Exit: SIGSEGV
+Exit 3.13: 1
+Raises 3.13: TypeError: 'FrozenDict' object does not support item assignment
+Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
-      object       Config at 0x* - 24 (its GC header)
+      object       Config at 0x* - 24 (its __dict__; if C code read that: \
+        pmalloc.register(..., linked_dict=True))
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops

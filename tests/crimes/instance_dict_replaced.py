@@ -4,17 +4,18 @@ Exit: SIGSEGV
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
-      object       FrozenDict at 0x* + #
+      object       Config at 0x* - 24 (its __dict__; if C code read that: \
+        pmalloc.register(..., linked_dict=True))
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops
       Python stack of this thread:
     Stack (most recent call first):
       File "instance_dict_replaced.py", line {here} in <module>
-Stderr 3.12:
+Stderr 3.13:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
-      object       Config at 0x* - 24 (its GC header)
+      object       FrozenDict at 0x* + #
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops

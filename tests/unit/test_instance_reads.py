@@ -6,6 +6,7 @@ pages protected, in a forked child: a store would kill it.
 """
 
 import importlib
+import sys
 from itertools import repeat
 
 import pytest
@@ -34,6 +35,15 @@ for module in MODULES:
         importlib.import_module(f"reads.{module}")
     except pytest.skip.Exception as skipped:
         MISSING[module] = str(skipped)
+
+# The other way that a __dict__ may be reached: on 3.13 it is the only one.
+if sys.version_info[:2] != (3, 13):
+    for module in ("instances_dict", "instances_dataclasses"):
+        reads = importlib.import_module(f"reads.{module}")
+        for cls in vars(reads).values():
+            if isinstance(cls, type) and cls.__module__ == reads.__name__ and cls.__dictoffset__:
+                pmalloc.register(cls, linked_dict=True)
+        reads.family.linked()
 
 READS = [(family, name) for family in FAMILIES.values() for name in family.all]
 

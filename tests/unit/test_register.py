@@ -1,5 +1,6 @@
 """register(): what users say about their classes, and that the contract is checked."""
 
+import ctypes
 import threading
 
 import pytest
@@ -189,8 +190,8 @@ def test_replacements_in_replacements():
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
-        ({}, ValueError, "exactly one of replace=, omit= and external="),
-        ({"external": True, "omit": ("x",)}, ValueError, "exactly one of"),
+        ({}, ValueError, "needs replace= or external= or else omit=, linked_dict= or both"),
+        ({"external": True, "omit": ("x",)}, ValueError, "needs replace="),
     ],
 )
 def test_misuse(arguments, error, text):
@@ -240,3 +241,57 @@ def test_replaced_keys_that_are_none():
             pmalloc.freeze(source)
         assert caught.value.path == ""
     assert [p for p in pmalloc.pools() if p not in before and p.state == "open"] == []
+
+
+GENERIC_DICT = ctypes.pythonapi.PyObject_GenericGetDict
+GENERIC_DICT.restype, GENERIC_DICT.argtypes = ctypes.py_object, [ctypes.py_object, ctypes.c_void_p]
+
+
+class Linked:
+    def __init__(self, **attributes) -> None:
+        self.x, self.y = 70_000, ["a"]
+        self.__dict__.update(attributes)
+
+
+class LinkedDict(dict):
+    pass
+
+
+class LinkedList(list):
+    pass
+
+
+class LinkedTuple(tuple):
+    pass
+
+
+def linked_sources() -> list[object]:
+    sources = [Linked(), Linked(z=1), Linked(**{f"a{i}": i for i in range(40)}), Linked(_lock=1)]
+    extending = [
+        *(LinkedDict(), LinkedDict(a=1), LinkedDict({1: 2}), LinkedList(), LinkedList("abc")),
+        *(LinkedTuple(), LinkedTuple((1, 2))),
+    ]
+    for i, instance in enumerate(extending):
+        instance.number, instance.name = i * 1000, f"n{i}"
+    return [*sources, *extending]
+
+
+def test_a_linked_dict_is_found_by_the_interpreter():
+    before = pmalloc.freeze(linked_sources(), name="not linked")
+    for cls in (Linked, LinkedDict, LinkedList, LinkedTuple):
+        pmalloc.register(cls, linked_dict=True, omit=("_lock",) if cls is Linked else ())
+    sources = linked_sources()
+    frozen = pmalloc.freeze(sources, name="linked")
+    del sources[3]._lock
+    for instance, source in zip(frozen, sources, strict=True):
+        found = GENERIC_DICT(instance, None)
+        assert found is instance.__dict__ is vars(instance)
+        assert type(found) is pmalloc.FrozenDict
+        assert found == vars(source)
+        assert pmalloc.is_protected(found)
+    assert [vars(o) for o in pmalloc.thaw(frozen)] == [vars(o) for o in sources]
+    # And the others have theirs, where the twin finds it.
+    for instance, source in zip(before, linked_sources(), strict=True):
+        assert instance.__dict__ is vars(instance)
+        assert vars(instance) == vars(source)
+        assert type(vars(instance)) is pmalloc.FrozenDict

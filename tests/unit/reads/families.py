@@ -36,6 +36,11 @@ class Family:
         assert name not in FAMILIES
         FAMILIES[name] = self
 
+    def linked(self) -> None:
+        """Another family with the same reads. Its classes were registered since."""
+        other = Family(f"{self.name}, linked", self.make)
+        other.all, other.rounds = self.all, self.rounds
+
     def plain(self) -> types.SimpleNamespace:
         """New at each call: what caches something in itself does it in front of nobody else."""
         return types.SimpleNamespace(**self.make())
