@@ -9,13 +9,14 @@
  * All or nothing, so what can be refused comes first, and what can't be undone
  * comes last:
  *
- *     can this kernel seal, is there room for split mappings?      nothing done yet
- *     directory behind the last chunk         (immutable)          cut off again
- *     chunks mapped read-only                 (immutable)          mapped back
- *     metadata read-only, else all of it                           mprotect back
- *     the seals of the memfd                  (immutable)          refused while anything could
- *     ---------------------------------------------------------    still write: no way back from
- * here mseal of every mapping
+ *     step                                                      undone by
+ *     can this kernel seal, is there room for split mappings?   nothing done yet
+ *     directory behind the last chunk (immutable)               cutting it off again
+ *     chunks mapped read-only (immutable)                       mapping them back
+ *     metadata read-only, else all of it                        mprotect
+ *     the seals of the memfd (immutable)                        refused while anybody may write
+ *     ------------------------ no way back from here --------------------------------------
+ *     mseal of every mapping
  *
  * The last step has no reason left to fail but a mapping limit that was not
  * there a moment ago. Then the pool is protected and the same call goes on.
