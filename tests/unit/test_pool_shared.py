@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from child import in_child
-from test_pool_seal import needs_seal
+from tiers import needs_seal
 
 import pmalloc
 
