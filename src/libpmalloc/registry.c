@@ -136,41 +136,43 @@ static size_t leaf_slots(void) { return PAGES_HUGE / pages_page_size(); }
 
 static size_t leaf_index(uintptr_t addr) { return (addr & (PAGES_HUGE - 1)) / pages_page_size(); }
 
-/* The directory slot for an address, or NULL where a node is missing. */
-static slot *directory_slot(uintptr_t addr) {
+/* Down towards the directory slot for an address: the first slot that is empty, or that slot, where
+ * *shift is DIRECTORY_SHIFT. NULL: no such address, or a pointer that leads elsewhere. */
+static slot *walk(uintptr_t addr, unsigned *shift) {
   slot *node = root;
-  if (addr >> ADDRESS_BITS)
-    return NULL;
-  for (unsigned shift = 48; shift > DIRECTORY_SHIFT; shift -= 9) {
-    uintptr_t below =
-        atomic_load_explicit(&node[addr >> shift & (NODE_SLOTS - 1)], memory_order_acquire);
-    if (below == 0 || !leads_home(below, NODE_SLOTS * sizeof(slot)))
-      return NULL;
-    node = (slot *)below;
-  }
-  return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
-}
-
-/* The same, with what is missing on the way made. A function of its own: the signal handler's
- * look-ups do not lead to memory that has to be mapped, and that can be seen. */
-static slot *make_directory_slot(uintptr_t addr) {
-  slot *node = root;
-  if (addr >> ADDRESS_BITS)
-    return NULL;
-  for (unsigned shift = 48; shift > DIRECTORY_SHIFT; shift -= 9) {
-    slot *at = &node[addr >> shift & (NODE_SLOTS - 1)];
+  for (*shift = 48; !(addr >> ADDRESS_BITS); *shift -= 9) {
+    slot *at = &node[addr >> *shift & (NODE_SLOTS - 1)];
+    if (*shift == DIRECTORY_SHIFT)
+      return at;
     uintptr_t below = atomic_load_explicit(at, memory_order_acquire);
-    if (below == 0) {
-      below = (uintptr_t)arena_take(&nodes, NODE_SLOTS * sizeof(slot));
-      if (below == 0)
-        return NULL;
-      atomic_store_explicit(at, below, memory_order_release);
-    }
+    if (below == 0)
+      return at;
     if (!leads_home(below, NODE_SLOTS * sizeof(slot)))
       return NULL;
     node = (slot *)below;
   }
-  return &node[addr >> DIRECTORY_SHIFT & (NODE_SLOTS - 1)];
+  return NULL;
+}
+
+/* The directory slot for an address, or NULL where a node is missing. */
+static slot *directory_slot(uintptr_t addr) {
+  unsigned shift;
+  slot *at = walk(addr, &shift);
+  return shift == DIRECTORY_SHIFT ? at : NULL;
+}
+
+/* The same, with what is missing on the way made. Not for the signal handler, whose look-ups must
+ * not lead to memory that has to be mapped. */
+static slot *make_directory_slot(uintptr_t addr) {
+  unsigned shift;
+  slot *at;
+  while ((at = walk(addr, &shift)) && shift != DIRECTORY_SHIFT) {
+    uintptr_t below = (uintptr_t)arena_take(&nodes, NODE_SLOTS * sizeof(slot));
+    if (below == 0)
+      return NULL;
+    atomic_store_explicit(at, below, memory_order_release);
+  }
+  return at;
 }
 
 static int holds(const struct registry_range *range, uintptr_t addr) {
