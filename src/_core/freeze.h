@@ -200,6 +200,8 @@ void pm_equal_prefetch(const pm_plan *p, PyObject *op);
 
 /* freeze_path.c: UnfreezableError with the path to the culprit */
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit);
+/* The same for a node, after discovery. */
+void pm_refuse_node(pm_plan *p, uint32_t node, const char *advice);
 /* Why a refused object is refused. */
 const char *pm_advice(PyObject *culprit);
 /* How each node was met first: pm_steps() from PyMem_RawMalloc, NULL with MemoryError. */
@@ -241,7 +243,7 @@ void pm_emit_keys(const pm_plan *p, PyObject *src, const uint32_t *edges, pm_key
 int pm_keys_are_strs(const pm_plan *p, const uint32_t *edges, size_t n);
 
 /* freeze_hashes.c: tables whose keys hash otherwise than the source's */
-int pm_rehash(const pm_plan *p);
+int pm_rehash(pm_plan *p);
 
 /* Blocks begin at multiples of 8: no object has a stricter member, and many are
  * 24 or 40 bytes long. */

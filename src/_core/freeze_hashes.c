@@ -37,15 +37,7 @@ static void set_enter(PySetObject *so, PyObject *key, Py_hash_t hash) {
   }
 }
 
-static PyObject *with_empty_path(PyObject *error) {
-  PyObject *path = PyUnicode_FromString("");
-  if (path == NULL || PyObject_SetAttrString(error, "path", path) < 0)
-    PyErr_Clear();
-  Py_XDECREF(path);
-  return error;
-}
-
-/* What stands for two keys may be one: then the table would hold it twice. */
+/* 1: no two of the n members or keys are equal; 0: some are; -1: exception. */
 static int all_differ(PyObject *op, Py_ssize_t n) {
   PyObject *set = PySet_New(NULL);
   Py_ssize_t pos = 0;
@@ -60,23 +52,38 @@ static int all_differ(PyObject *op, Py_ssize_t n) {
     while (!bad && PyDict_Next(op, &pos, &key, &value))
       bad = PySet_Add(set, key);
   }
-  if (!bad && PySet_GET_SIZE(set) != n) {
-    PyErr_SetString(PmUnfreezableError,
-                    "cannot freeze: two different keys, or members of a set, were replaced by what "
-                    "is equal; what is registered for their class must keep them apart");
-    PyErr_SetRaisedException(with_empty_path(PyErr_GetRaisedException()));
-    bad = -1;
-  }
+  int answer = bad ? -1 : PySet_GET_SIZE(set) == n;
   Py_XDECREF(set);
-  return bad;
+  return answer;
 }
 
-static int members_differ(PyObject *op) { return all_differ(op, ((PySetObject *)op)->used); }
-
 static int keys_differ(PyObject *op) {
-  if (!PyDict_Check(op) && !pm_is_builtin_frozendict(op))
-    return 0;
-  return all_differ(op, ((PyDictObject *)op)->ma_used);
+  if (PyAnySet_Check(op))
+    return all_differ(op, ((PySetObject *)op)->used);
+  if (PyDict_Check(op) || pm_is_builtin_frozendict(op))
+    return all_differ(op, ((PyDictObject *)op)->ma_used);
+  return 1; /* an instance of some other class */
+}
+
+/* What stands for two keys may be one: then the table would hold it twice. */
+static int check_keys(pm_plan *p) {
+  for (size_t i = 0; i < p->n_nodes; i++) {
+    const pm_node *node = &p->nodes[i];
+    int kind = pm_node_kind(node), set = kind == PM_KIND_SET || kind == PM_KIND_FROZENSET;
+    if ((!set && kind != PM_KIND_DICT && kind != PM_KIND_INSTANCE) ||
+        !(node->where & PM_NODE_WANTED))
+      continue;
+    int answer = keys_differ(pm_target(p, (uint32_t)i));
+    if (answer == 0)
+      pm_refuse_node(p, (uint32_t)i,
+                     set ? "two of its members were replaced by what is equal; what is registered "
+                           "for their class must keep them apart"
+                         : "two of its keys were replaced by what is equal; what is registered for "
+                           "their class must keep them apart");
+    if (answer <= 0)
+      return -1;
+  }
+  return 0;
 }
 
 /* 1: it changed, 0: not, -1: exception. */
@@ -155,7 +162,7 @@ static int forget_hash(PyObject *tuple) {
   return 0;
 }
 
-int pm_rehash(const pm_plan *p) {
+int pm_rehash(pm_plan *p) {
   int changed, backwards = 1;
   if (!p->rehash)
     return 0;
@@ -166,10 +173,7 @@ int pm_rehash(const pm_plan *p) {
   } while (changed > 0);
   if (changed < 0 || each(p, PM_KIND_DICT, PM_KIND_INSTANCE, 0, rehash_dict) < 0)
     return -1;
-  if (p->merged && (each(p, PM_KIND_SET, PM_KIND_FROZENSET, 0, members_differ) < 0 ||
-                    each(p, PM_KIND_DICT, PM_KIND_INSTANCE, 0, keys_differ) < 0))
-    return -1;
-  return 0;
+  return p->merged ? check_keys(p) : 0;
 }
 
 /* After a failed hash: 0 where that only means that there is none, else -1. */

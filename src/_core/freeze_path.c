@@ -159,14 +159,24 @@ const char *pm_advice(PyObject *op) {
                       : "it stays outside of pools wherever it is met; there is nothing to freeze";
 }
 
+static void refuse(pm_plan *p, const pm_step *steps, pm_step at, PyObject *culprit,
+                   const char *advice) {
+  PyObject *path = pm_path(p, steps, at.parent, at.position);
+  if (path != NULL)
+    pm_raise_unfreezable(culprit, path, advice);
+  Py_XDECREF(path);
+}
+
 void pm_refuse(pm_plan *p, uint32_t parent, size_t position, PyObject *culprit) {
   pm_step *steps = pm_steps(p);
-  if (steps == NULL)
-    return;
-  PyObject *path = pm_path(p, steps, parent, position);
+  if (steps != NULL)
+    refuse(p, steps, (pm_step){parent, (uint32_t)position}, culprit, pm_advice(culprit));
   PyMem_RawFree(steps);
-  if (path == NULL)
-    return;
-  pm_raise_unfreezable(culprit, path, pm_advice(culprit));
-  Py_DECREF(path);
+}
+
+void pm_refuse_node(pm_plan *p, uint32_t node, const char *advice) {
+  pm_step *steps = pm_steps(p);
+  if (steps != NULL)
+    refuse(p, steps, steps[node], p->nodes[node].src, advice);
+  PyMem_RawFree(steps);
 }

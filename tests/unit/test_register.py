@@ -232,14 +232,21 @@ def test_replaced_keys_that_are_none():
         with pytest.raises(TypeError, match="unhashable"):
             pmalloc.freeze(source)
     pmalloc.register(Money, replace=lambda _: "all the same")
-    for source in (
-        {Money(1): 1, Money(2): 2},
-        {Money(1), Money(2)},
-        {Money(1): 1, "all the same": 2},
+    for source, where, kind, what in (
+        ({Money(1): 1, Money(2): 2}, "", "dict", "keys"),
+        ({Money(1), Money(2)}, "", "set", "members"),
+        ({Money(1): 1, "all the same": 2}, "", "dict", "keys"),
+        ({"a": [(), {Money(1): 1, Money(2): 2}]}, "['a'][1]", "dict", "keys"),
+        ([{}, LinkedDict({Money(1): 1, Money(2): 2})], "[1]", "LinkedDict", "keys"),
+        ([Linked(z=frozenset([Money(1), Money(2)]))], "[0].z", "frozenset", "members"),
     ):
-        with pytest.raises(pmalloc.UnfreezableError, match="must keep them apart") as caught:
+        with pytest.raises(pmalloc.UnfreezableError) as caught:
             pmalloc.freeze(source)
-        assert caught.value.path == ""
+        assert caught.value.path == where
+        assert str(caught.value) == (
+            f"cannot freeze {kind} at {where or 'the root'}: two of its {what} were replaced by "
+            "what is equal; what is registered for their class must keep them apart"
+        )
     assert [p for p in pmalloc.pools() if p not in before and p.state == "open"] == []
 
 
