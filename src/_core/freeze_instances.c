@@ -77,7 +77,9 @@ static int fits(pm_plan *p, pm_class *c, PyObject *src) {
   PyObject *name, *value;
   size_t i = 0;
   pm_attributes_of(src, &a);
-  if (a.dict == src) /* a dict that is its own __dict__ must not be gone through twice */
+  /* What else leads to its __dict__ may do so in this graph: then they stay one, and what is in it
+   * must not be gone through twice. The same where a dict is its own __dict__. */
+  if (a.dict != NULL && !pm_has_one_owner(a.dict))
     return 0;
   if (!c->inlined || (a.dict != NULL && PyDict_GET_SIZE(a.dict) > PM_SHARED_KEYS_MAX))
     return 0;

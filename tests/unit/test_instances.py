@@ -475,6 +475,35 @@ def test_a_dict_that_is_its_own_attributes():
         assert made.y == 6
 
 
+@pytest.mark.parametrize("first", [0, 1], ids=["instance first", "dict first"])
+@pytest.mark.parametrize("cls", [Plain, Child, AttrDict])
+def test_a_graph_with_an_instance_and_its_dict(cls, first):
+    """They stay one, and so does what lies in both; as ordinary objects they come out as two."""
+    source = cls(1, 2) if cls is Child else cls()
+    source.x = [70_000]
+    source.me = source.__dict__
+    frozen = pmalloc.freeze([source, source.__dict__][:: 1 - 2 * first])
+    instance, attributes = frozen[:: 1 - 2 * first]
+    assert instance.__dict__ is attributes is instance.me is attributes["me"]
+    assert instance.x is attributes["x"]
+    assert pmalloc.freeze([instance, attributes])[1] is instance.__dict__
+    instance, attributes = pmalloc.thaw(frozen)[:: 1 - 2 * first]
+    assert instance.me is attributes is attributes["me"]
+    assert instance.x is attributes["x"]
+    assert (instance.__dict__ is attributes) is (cls is AttrDict)
+
+
+def test_instances_that_share_their_dict():
+    one, other = Plain(x=[70_000]), Plain()
+    other.__dict__ = one.__dict__
+    frozen = pmalloc.freeze([one, other])
+    assert frozen[0].__dict__ is frozen[1].__dict__
+    assert frozen[0].x is frozen[1].x == [70_000]
+    thawed = pmalloc.thaw(frozen)
+    assert thawed[0].__dict__ is not thawed[1].__dict__
+    assert thawed[0].x is thawed[1].x == [70_000]
+
+
 def test_a_class_is_not_told_of_its_twin():
     told = []
 
