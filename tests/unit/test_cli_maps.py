@@ -218,7 +218,7 @@ def test_what_the_kernel_says_is_held_against_what_the_pool_says():
     code = """
     import ctypes
     pool = pmalloc.Pool("undone", chunk_size=4096)
-    at = pool.alloc(4096).address
+    at = pool.alloc(4096, align=4096).address
     pool.protect()
     ctypes.CDLL(None).mprotect(ctypes.c_void_p(at), ctypes.c_size_t(4096), 3)
     """

@@ -98,7 +98,7 @@ class Protected:
         self.tier = tier
         options: dict[str, Any] = {"backing": "memfd"} if tier == table.IMMUTABLE else {}
         self.pool = Pool("attacked", chunk_size=PAGE, **options)
-        self.allocation = self.pool.alloc(PAGE)
+        self.allocation = self.pool.alloc(PAGE, align=PAGE)  # hardened: redzones around it
         self.address = self.allocation.address
         with memoryview(self.allocation) as view:
             view[: len(GENUINE)] = GENUINE
