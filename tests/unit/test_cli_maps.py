@@ -22,6 +22,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from child import in_child
+from tiers import needs_no_redzones
 
 from pmalloc.cli import beacon, process
 from pmalloc.cli.attacks import arena, calls
@@ -74,6 +75,7 @@ many.protect()
 """
 
 
+@needs_no_redzones
 def test_pools_in_every_state():
     with running(POOLS) as child:
         seen = beacon.look(child.pid)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from tiers import needs_no_redzones
 
 import pmalloc
 from pmalloc import DestroyedError, PmallocError, Pool, ProtectedError
@@ -114,6 +115,7 @@ def test_a_name_is_free_again_after_destroy(name: str):
     assert pool not in pmalloc.pools()
 
 
+@needs_no_redzones
 def test_chunk_size(name: str):
     pool = Pool(name, chunk_size=1)
     pool.alloc(1)
@@ -235,6 +237,7 @@ def test_freed_memory_is_used_again_and_zeroed(name: str):
     assert content(kept) == b"k" * 50
 
 
+@needs_no_redzones
 def test_prealloc_makes_room(name: str):
     pool = Pool(name)
     pool.prealloc(0)
