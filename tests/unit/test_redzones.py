@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from tiers import needs_no_redzones
 
 import pmalloc
 from pmalloc import CorruptionError, Pool
@@ -70,6 +71,7 @@ def test_force(name: str):
     assert pool.state == "destroyed"
 
 
+@needs_no_redzones
 def test_without(name: str):
     pool = Pool(name)
     damage(pool.alloc(5).address + 5)

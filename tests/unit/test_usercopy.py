@@ -4,6 +4,7 @@ import array
 import ctypes
 
 import pytest
+from tiers import needs_no_redzones
 
 import pmalloc
 from pmalloc import Pool, check_object_size
@@ -47,6 +48,7 @@ def test_free_space_and_guards(name: str):
     assert check_object_size(at + 4096, 1) == "bad"
 
 
+@needs_no_redzones
 def test_from_outside_into_a_pool(name: str):
     pool = Pool(name)
     outer = pool.alloc(16).address - 4096  # of the guard page

@@ -19,7 +19,7 @@ CAN_SEAL = libc.syscall(ctypes.c_long(462), P(0), N(0), ctypes.c_ulong(0)) == 0
 needs_seal = pytest.mark.skipif(not CAN_SEAL, reason="this kernel has no mseal")
 needs_no_redzones = pytest.mark.skipif(
     os.environ.get("PMALLOC_HARDENED", "") not in {"", "0"},
-    reason="counts the bytes of allocations that lie side by side; PMALLOC_HARDENED adds redzones",
+    reason="about allocations that lie side by side; PMALLOC_HARDENED puts redzones between",
 )
 
 TIERS = [
