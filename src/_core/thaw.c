@@ -351,9 +351,11 @@ static int fill_instance(const thaw_state *t, thaw_node *node) {
     return -1;
   for (; edge < end; edge += 2) {
     PyObject *value = result_of(t, edge[1]);
-    if (value == NULL)
+    if (value == NULL) {
       node->again = 1;
-    else if (pm_instance_set(copy, result_of(t, edge[0]), value) < 0)
+      value = Py_None; /* keeps the place in the order */
+    }
+    if (pm_instance_set(copy, result_of(t, edge[0]), value) < 0)
       return -1;
   }
   if (PyObject_IS_GC(copy) && !PyObject_GC_IsTracked(copy))

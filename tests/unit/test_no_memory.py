@@ -8,6 +8,7 @@ CPython itself does not survive that everywhere (3.13.0: when there is no memory
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -134,4 +135,12 @@ def test_no_memory(call: str):
         timeout=300,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "whole\n", "")
+    # The interpreter's own words, from 3.14 on, where it lets go of an ordinary copy.
+    stderr = re.sub(
+        r"^Exception ignored while clearing an object managed dict:\n(?:Traceback .*\n(?: .*\n)*)?"
+        r"MemoryError(?:: )?\n",
+        "",
+        done.stderr,
+        flags=re.MULTILINE,
+    )
+    assert (done.returncode, done.stdout, stderr) == (0, "whole\n", "")

@@ -147,3 +147,18 @@ def test_structs(name: str):
     assert hash(plain) == hash(Tail(5))
     assert {plain: 1}[Tail(5)] == 1
     assert type(plain.make(6)) is Tail
+
+
+class Member:
+    """Is in a frozenset that one of its attributes leads to."""
+
+    def __init__(self) -> None:
+        self.first = 70_000
+        self.peers = frozenset([self])
+        self.last = "last"
+
+
+def test_thaw_keeps_the_order_of_attributes():
+    thawed = pmalloc.thaw(pmalloc.freeze([Member()]))[0]
+    assert list(vars(thawed)) == ["first", "peers", "last"]
+    assert thawed.peers == {thawed}
