@@ -96,7 +96,7 @@ CALLS = {
     "freeze": freeze,
     "thaw": lambda: failing(lambda: pmalloc.thaw(FROZEN)),
     "deepcopy": lambda: failing(lambda: copy.deepcopy(FROZEN)),
-    "copy": lambda: failing(lambda: [copy.copy(value) for value in FROZEN.values()]),
+    "copy": lambda: failing(lambda: list(map(copy.copy, FROZEN.values()))),
     "pickle": lambda: failing(lambda: pickle.dumps(FROZEN)),
     "pickle an instance": lambda: failing(lambda: pickle.dumps(FROZEN["plain"])),
     "set an attribute": lambda: failing(refused),
@@ -127,6 +127,8 @@ print("whole")
     ["freeze", "thaw", "deepcopy", "copy", "pickle", "pickle an instance", "set an attribute"],
 )
 def test_no_memory(call: str):
+    if call == "pickle" and hasattr(sys, "gettotalrefcount") and sys.version_info >= (3, 14):
+        pytest.skip("without memory, this interpreter's own dealloc drops the exception; it checks")
     done = subprocess.run(
         [sys.executable, "-X", "faulthandler", "-c", PROGRAM, call],
         env={**os.environ, "PYTHONPATH": str(Path(pmalloc.__file__).parents[1])},
