@@ -117,6 +117,7 @@ class Machine(CountedMachine):
         self.classes = classes()
         self.how: dict[type, str] = {}
         self.models: list[Model] = []
+        self.made: list[weakref.ref[Any]] = []  # what next_one() gave
         self.victims: list[Any] = []  # what a stand-in of the freeze under way may change
         self.newest = 0  # number of the pool that is frozen into
         self.create()
@@ -209,10 +210,16 @@ class Machine(CountedMachine):
         if number == len(self.classes):
             return ["the last", *state.values()]
         made = self.classes[number].__new__(self.classes[number])
+        self.made.append(weakref.ref(made))
         for name in ("x", "y"):
             if name in state:
                 setattr(made, name, state[name])
         return made
+
+    def external(self, value: Any) -> tuple[str, Any]:
+        """One that stands in is another one each time that it is asked for."""
+        made = any(ref() is value for ref in self.made)
+        return "external", value.__class__.__qualname__ if made else id(value)
 
     def become(self, value: Any, allowed: tuple[type, ...], problems: list[Any]) -> Any:
         """What freeze should make of it, in words; what should fail is added to problems."""
@@ -236,7 +243,7 @@ class Machine(CountedMachine):
             return cls.__name__, repr(value)
         base, how = self.said(cls) or (cls, "")
         if isinstance(value, allowed) or how == "external":
-            return "external", id(value)
+            return self.external(value)
         if how in ("list", "next", "frozen"):
             return self.become(self.stand_in(base, how)(value), allowed, problems)
         if how in ("raise", "same", "sibling"):
@@ -282,7 +289,7 @@ class Machine(CountedMachine):
         if cls not in self.classes:
             return cls.__name__, repr(value)
         if pool is None and not mine:
-            return "external", id(value)
+            return self.external(value)
         return cls.__qualname__, [
             (name, self.describe(part, mine, before)) for name, part in attributes(value)
         ]
