@@ -40,8 +40,10 @@ void *pm_attributes_init(char *block, size_t n, PyObject *const *values, const u
 #endif
 }
 
+#define ALWAYS_LINKED (PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000)
+
 void pm_managed_init(PyObject *op, PyObject *dict, void *values, int linked) {
-  if (linked || values == NULL)
+  if (linked || ALWAYS_LINKED || values == NULL)
     *pm_managed_dict(op) = dict;
   else
     *pm_managed_dict(op) = PM_SHARED_KEYS ? NULL : (PyObject *)(void *)((char *)values - 1);

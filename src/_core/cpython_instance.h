@@ -36,8 +36,6 @@
 #define PM_INLINE_FLAG Py_TPFLAGS_MANAGED_DICT /* values in a block of their own */
 #endif
 
-#define PM_ALWAYS_LINKED (PY_VERSION_HEX >= 0x030D0000 && PY_VERSION_HEX < 0x030E0000)
-
 /* Bytes in front of an object of this type. */
 static inline size_t pm_type_preheader(PyTypeObject *type) {
   return pm_preheader(type) +
@@ -45,6 +43,14 @@ static inline size_t pm_type_preheader(PyTypeObject *type) {
 }
 
 static inline PyObject **pm_managed_dict(PyObject *op) { return (PyObject **)op - 3; }
+
+/* What lies `before` bytes in front of an object. */
+typedef enum { PM_BEFORE_GC_HEAD, PM_BEFORE_DICT, PM_BEFORE_WEAKREFS } pm_before;
+static inline pm_before pm_what_is_before(size_t before) {
+  return before <= PM_GC_HEAD               ? PM_BEFORE_GC_HEAD
+         : before <= 3 * sizeof(PyObject *) ? PM_BEFORE_DICT
+                                            : PM_BEFORE_WEAKREFS;
+}
 
 /* ---- the values of a frozen instance ------------------------------------- */
 

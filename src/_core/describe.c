@@ -10,6 +10,7 @@
 
 #include "../libpmalloc/fault.h"
 #include "../libpmalloc/pages.h"
+#include "cpython_instance.h"
 #include "errors.h"
 
 static int peek_type(uintptr_t start, PyTypeObject **type) {
@@ -37,14 +38,15 @@ static void describe(struct pmalloc_writer *w, uintptr_t start) {
   pmalloc_write_text(w, *last ? last : "object of unnamed type");
 }
 
-/* See cpython_instance.h for what is in front of an object. */
 static size_t preheader(uintptr_t start, size_t before, const char **part) {
   PyTypeObject *type;
   unsigned long flags;
-  *part = before <= PM_GC_HEAD ? "its GC header"
-          : before <= 3 * sizeof(void *)
-              ? "its __dict__; if C code read that: pmalloc.register(..., linked_dict=True)"
-              : "its weak references";
+  static const char *const parts[] = {
+      [PM_BEFORE_GC_HEAD] = "its GC header",
+      [PM_BEFORE_DICT] =
+          "its __dict__; if C code read that: pmalloc.register(..., linked_dict=True)",
+      [PM_BEFORE_WEAKREFS] = "its weak references"};
+  *part = parts[pm_what_is_before(before)];
   if (peek_type(start, &type) < 0 ||
       pages_peek(&flags, (const char *)type + offsetof(PyTypeObject, tp_flags), sizeof flags) < 0)
     return 0;

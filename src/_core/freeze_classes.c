@@ -84,7 +84,6 @@ static int lay_out(pm_class *c, int known) {
   c->base = base_kind(solid);
   c->has_dict = type->tp_dictoffset != 0;
   c->inlined = c->has_dict && PyType_HasFeature(type, PM_INLINE_FLAG);
-  c->linked |= PM_ALWAYS_LINKED;
   c->kind = PM_KIND_INSTANCE;
   /* Nothing but a tuple, and refusing to be written by itself: it keeps its very class. */
   if (c->base == PM_KIND_TUPLE && !c->has_dict && type->tp_weaklistoffset == 0 && c->n_slots == 0) {

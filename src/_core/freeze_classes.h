@@ -43,7 +43,7 @@ typedef struct pm_class {
   int base;            /* INSTANCE: pm_kind of the built-in type it extends, or -1 */
   int has_dict;        /* INSTANCE: has a __dict__ ... */
   int inlined;         /* ... whose values are the instance's own (see cpython_instance.h) */
-  int linked;          /* ... and which the interpreter itself finds in the instance */
+  int linked;          /* ... and which the interpreter itself shall find in the instance */
   PyObject *omit;      /* INSTANCE: frozenset of names that are not taken along, or NULL */
   Py_ssize_t *slots;   /* offsets */
   size_t n_slots;

@@ -215,22 +215,29 @@ static size_t built_in_bytes(const pm_plan *p, const pm_inst *inst) {
 }
 
 /* The __dict__ comes last: a report takes what lies behind an object's start for its own. */
-static parts parts_of(const pm_plan *p, const pm_inst *inst) {
-  const pm_class *c = inst->class;
-  PyObject *src = p->nodes[inst->node].src;
+static parts lay_out(const pm_class *c, size_t items, size_t n_names, size_t built_in,
+                     int with_dict) {
   parts at = {.end = (size_t)c->type->tp_basicsize};
   if (c->base == PM_KIND_TUPLE)
-    at.end += (size_t)Py_SIZE(src) * sizeof(PyObject *);
-  size_t values = c->inlined ? pm_attribute_bytes(c->n_names) : 0;
-  size_t built_in = built_in_bytes(p, inst);
+    at.end += items * sizeof(PyObject *);
+  size_t values = c->inlined ? pm_attribute_bytes(n_names) : 0;
   at.values = at.end + (PM_SHARED_KEYS ? 0 : built_in);
   at.built_in = at.end + (PM_SHARED_KEYS ? values : 0);
   at.end += values + built_in;
-  if (c->has_dict && (c->inlined || p->edges[inst->edges + inst->n_edges - 1] == PM_EDGE_NONE)) {
+  if (with_dict) {
     at.dict = at.end + PM_GC_HEAD;
     at.end = at.dict + sizeof(PyDictObject);
   }
   return at;
+}
+
+static parts parts_of(const pm_plan *p, const pm_inst *inst) {
+  const pm_class *c = inst->class;
+  PyObject *src = p->nodes[inst->node].src;
+  int with_dict =
+      c->has_dict && (c->inlined || p->edges[inst->edges + inst->n_edges - 1] == PM_EDGE_NONE);
+  size_t items = c->base == PM_KIND_TUPLE ? (size_t)Py_SIZE(src) : 0;
+  return lay_out(c, items, c->n_names, built_in_bytes(p, inst), with_dict);
 }
 
 size_t pm_instance_size(const pm_plan *p, const pm_inst *inst) { return parts_of(p, inst).end; }
@@ -357,15 +364,13 @@ static size_t frozen_built_in_bytes(const pm_class *c, PyObject *op) {
 
 PyObject *pm_instance_dict(PyObject *op) {
   PyObject *dict = pm_attributes_dict(op);
-  const pm_class *c = pm_class_of_twin(Py_TYPE(op));
-  if (dict != NULL || c == NULL || !c->inlined)
+  const pm_class *c = dict == NULL ? pm_class_of_twin(Py_TYPE(op)) : NULL;
+  if (c == NULL || !c->inlined)
     return dict;
-  /* As in parts_of(). The twin may be an older one than the newest. */
-  size_t end = (size_t)c->type->tp_basicsize + frozen_built_in_bytes(c, op);
-  if (c->base == PM_KIND_TUPLE)
-    end += (size_t)Py_SIZE(op) * sizeof(PyObject *);
-  end += pm_attribute_bytes((size_t)pm_class_keys(Py_TYPE(op))->nentries);
-  return (PyObject *)(void *)((char *)op + end + PM_GC_HEAD);
+  size_t items = c->base == PM_KIND_TUPLE ? (size_t)Py_SIZE(op) : 0;
+  size_t n_names = (size_t)pm_class_keys(Py_TYPE(op))->nentries; /* it may be an older twin */
+  return (PyObject *)(void *)((char *)op +
+                              lay_out(c, items, n_names, frozen_built_in_bytes(c, op), 1).dict);
 }
 
 PyObject *pm_instance_new(PyObject *src) {

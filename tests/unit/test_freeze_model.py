@@ -117,7 +117,7 @@ class Machine(CountedMachine):
         self.classes = classes()
         self.how: dict[type, str] = {}
         self.models: list[Model] = []
-        self.made: list[weakref.ref[Any]] = []  # what next_one() gave
+        self.made: dict[int, weakref.ref[Any]] = {}  # by id: what next_one() gave
         self.victims: list[Any] = []  # what a stand-in of the freeze under way may change
         self.newest = 0  # number of the pool that is frozen into
         self.create()
@@ -210,7 +210,7 @@ class Machine(CountedMachine):
         if number == len(self.classes):
             return ["the last", *state.values()]
         made = self.classes[number].__new__(self.classes[number])
-        self.made.append(weakref.ref(made))
+        self.made[id(made)] = weakref.ref(made)
         for name in ("x", "y"):
             if name in state:
                 setattr(made, name, state[name])
@@ -218,7 +218,8 @@ class Machine(CountedMachine):
 
     def external(self, value: Any) -> tuple[str, Any]:
         """One that stands in is another one each time that it is asked for."""
-        made = any(ref() is value for ref in self.made)
+        ref = self.made.get(id(value))  # may be of one that is gone
+        made = ref is not None and ref() is value
         return "external", value.__class__.__qualname__ if made else id(value)
 
     def become(self, value: Any, allowed: tuple[type, ...], problems: list[Any]) -> Any:
