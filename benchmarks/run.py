@@ -27,6 +27,7 @@ try:
     import bench_memory
     import bench_protect
     import bench_reads
+    import bench_violations
     import machine
     from table import Row, markdown, plain
 except ModuleNotFoundError as error:
@@ -41,6 +42,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "memory": bench_memory.run,
     "protect": bench_protect.run,
     "alloc": bench_alloc.run,
+    "violations": bench_violations.run,
 }
 
 

@@ -118,6 +118,19 @@ enum pmalloc_backing {
                           reading and writing, but may not allocate from it */
 };
 
+/* What follows a write to a protected pool. The process's operator has the last word: where the
+ * environment says PMALLOC_RODATA=off, every pool is off; PMALLOC_RODATA=oops, warn or audit is
+ * the policy of the pools that have none of their own. Any other value counts as oops, and is
+ * complained about on stderr. What each becomes in a sealed pool, or a memfd, is a table in
+ * docs/guide.md. */
+enum pmalloc_policy {
+  PMALLOC_POLICY_DEFAULT = 0, /* what the environment says, else PMALLOC_OOPS */
+  PMALLOC_OOPS = 1,           /* report, call the handler that was there before, die of SIGSEGV */
+  PMALLOC_WARN = 2,           /* report the first, make the page writable, go on */
+  PMALLOC_AUDIT = 3,          /* record each; it takes effect, and the page stays read-only */
+  PMALLOC_OFF = 4             /* nothing is protected: no handler, no guard pages */
+};
+
 /* Bits of the options' flags. One that this library does not know of is refused. */
 enum pmalloc_option_flags {
   PMALLOC_REDZONES = 1, /* known bytes around every allocation, looked at when it is freed, and when
@@ -134,8 +147,10 @@ struct pmalloc_pool_options {
                         of 2 MiB */
   enum pmalloc_backing backing;
   unsigned flags; /* of enum pmalloc_option_flags */
+  enum pmalloc_policy on_violation;
 };
-#define PMALLOC_POOL_OPTIONS_INIT {sizeof(struct pmalloc_pool_options), 0, PMALLOC_PRIVATE, 0}
+#define PMALLOC_POOL_OPTIONS_INIT                                                                  \
+  {sizeof(struct pmalloc_pool_options), 0, PMALLOC_PRIVATE, 0, PMALLOC_POLICY_DEFAULT}
 
 /* What was found to be damaged in a pool with redzones, or a hardened one. */
 struct pmalloc_corruption {
@@ -289,8 +304,10 @@ PMALLOC_API enum pmalloc_status pfree(struct pmalloc_pool *pool, const void *all
  * Origin: is_pmalloc_object() of the kernel series. */
 PMALLOC_API int is_pmalloc_object(const void *address);
 
-/* Whether the address lies in the memory of a pool that is protected. Reads nothing at the
- * address. Returns: 1 or 0. Context: any. */
+/* Whether the address lies in the memory of a pool that is protected, and keeps its promise: 0
+ * where its policy is off, or warn and a page of it was written. Reads nothing at the address.
+ *
+ * Returns: 1 or 0. Context: any. */
 PMALLOC_API int pmalloc_is_protected(const void *address);
 
 /* Whether `n` bytes from the address on are one thing of a pool. Ask it before bytes are copied

@@ -42,7 +42,11 @@ static inline size_t pm_type_preheader(PyTypeObject *type) {
          (PyType_HasFeature(type, Py_TPFLAGS_PREHEADER) ? 2 * sizeof(PyObject *) : 0);
 }
 
-static inline PyObject **pm_managed_dict(PyObject *op) { return (PyObject **)op - 3; }
+#define PM_MANAGED_DICT_WORDS 3 /* in front of the object */
+
+static inline PyObject **pm_managed_dict(PyObject *op) {
+  return (PyObject **)op - PM_MANAGED_DICT_WORDS;
+}
 
 /* What lies `before` bytes in front of an object. */
 typedef enum { PM_BEFORE_GC_HEAD, PM_BEFORE_DICT, PM_BEFORE_WEAKREFS } pm_before;

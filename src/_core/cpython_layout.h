@@ -207,6 +207,15 @@ static inline PyObject **pm_dict_values(PyObject *dict) {
 #endif
 }
 
+/* Where in what ma_values points to the values begin. */
+static inline size_t pm_values_start(void) {
+#if PM_SHARED_KEYS
+  return offsetof(pm_values, values);
+#else
+  return 0;
+#endif
+}
+
 /* Where a dict that is a frozen one's copy keeps value number i, which may be none. */
 static inline PyObject **pm_dict_slot(PyObject *dict, Py_ssize_t i) {
   pm_keys *k = pm_dict_keys(dict);
@@ -299,5 +308,9 @@ extern int pm_debug_build;
 /* Refuses, with ImportError, an interpreter whose layouts are not known: other
  * version than compiled for, free-threaded, not the main interpreter. */
 int pm_layout_check(void);
+
+/* A number for the place in a Python program that this thread is at, 0: in none. Async-signal-safe;
+ * cpython_layout_line.c. */
+uintptr_t pm_current_line(void);
 
 #endif

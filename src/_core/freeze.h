@@ -193,6 +193,8 @@ PyObject **pm_time_zone(PyObject *op); /* NULL where there is none */
 int pm_is_signalling(PyObject *decimal);
 PyObject *pm_copy_value(PyObject *src, int kind);
 int pm_time_init(void);
+/* Offset of the zone in an object of this type, 0: it has none. Async-signal-safe. */
+size_t pm_time_zone_offset(uintptr_t type);
 
 /* freeze_equal.c: deduplication of equal scalars, where it pays */
 int pm_equal_find(pm_plan *p, PyObject *op, int kind, size_t luck_slot, uint32_t *node);

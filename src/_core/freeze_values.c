@@ -17,10 +17,24 @@
 
 /* ---- dates and times ------------------------------------------------------ */
 
+/* For the fault handler, which follows no pointer that can be written. */
+static uintptr_t datetime_type, time_type;
+
 int pm_time_init(void) {
   if (PyDateTimeAPI == NULL)
     PyDateTime_IMPORT;
-  return PyDateTimeAPI == NULL ? -1 : 0;
+  if (PyDateTimeAPI == NULL)
+    return -1;
+  datetime_type = (uintptr_t)PyDateTimeAPI->DateTimeType;
+  time_type = (uintptr_t)PyDateTimeAPI->TimeType;
+  return 0;
+}
+
+size_t pm_time_zone_offset(uintptr_t type) {
+  return type == 0               ? 0
+         : type == datetime_type ? offsetof(PyDateTime_DateTime, tzinfo)
+         : type == time_type     ? offsetof(PyDateTime_Time, tzinfo)
+                                 : 0;
 }
 
 static int has_zone(PyObject *op) {

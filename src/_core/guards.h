@@ -11,7 +11,14 @@
 
 /* describe.c: tells libpmalloc's fault handler how to name objects, and which
  * signal makes faulthandler print the Python stack. -1 with an exception. */
-int pm_handler_install(int stack_signal);
+int pm_handler_install(int stack_signal, int stack_fd);
+
+/* describe.c, for tests: the path of a frozen object as a report would show it, a str, else None.
+ */
+PyObject *pm_path_of(PyObject *module, PyObject *obj);
+/* handler_state.c: handler_state() and segv_blocked() for _handler.py. */
+PyObject *pm_handler_state(PyObject *module, PyObject *none);
+PyObject *pm_segv_blocked(PyObject *module, PyObject *none);
 
 /* realloc_guard.c. Cheap; called at every protect. */
 void pm_realloc_guard_install(void);

@@ -2,6 +2,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "../libpmalloc/fault_origin.h"
 #include "errors.h"
 #include "freeze.h"
 #include "frozen_types.h"
@@ -10,6 +11,7 @@
 #include "pool_type.h"
 #include "selftest.h"
 #include "shared_type.h"
+#include "violations.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
   (void)module;
@@ -52,7 +54,14 @@ static int find(PyObject *obj, struct pmalloc_where *where) {
 static PyObject *is_protected(PyObject *module, PyObject *obj) {
   (void)module;
   struct pmalloc_where where;
-  return PyBool_FromLong(find(obj, &where) && where.protected_);
+  return PyBool_FromLong(find(obj, &where) && pmalloc_registry_is_kept(&where));
+}
+
+/* The bits of the policies that pools were created with. */
+static PyObject *policies_in_use(PyObject *module, PyObject *unused) {
+  (void)module;
+  (void)unused;
+  return PyLong_FromUnsignedLong(pmalloc_policies_in_use());
 }
 
 static PyObject *pool_id_of(PyObject *module, PyObject *obj) {
@@ -119,13 +128,36 @@ static PyObject *forget_class(PyObject *module, PyObject *type) {
   Py_RETURN_NONE;
 }
 
-static PyObject *install_handler(PyObject *module, PyObject *arg) {
+static PyObject *install_handler(PyObject *module, PyObject *args) {
   (void)module;
-  int stack_signal = (int)PyLong_AsLong(arg);
-  if (stack_signal == -1 && PyErr_Occurred())
+  int stack_signal, stack_fd;
+  if (!PyArg_ParseTuple(args, "ii", &stack_signal, &stack_fd) ||
+      pm_handler_install(stack_signal, stack_fd) < 0)
     return NULL;
-  if (pm_handler_install(stack_signal) < 0)
+  Py_RETURN_NONE;
+}
+
+/* The GIL sees to it that there is one caller at a time. */
+static PyObject *note_origin(PyObject *module, PyObject *args) {
+  (void)module;
+  Py_ssize_t pool_id;
+  unsigned line;
+  int event;
+  const char *file;
+  long long time_ns;
+  if (!PyArg_ParseTuple(args, "niyIL", &pool_id, &event, &file, &line, &time_ns))
     return NULL;
+  pmalloc_origin_note((uintptr_t)pool_id, event ? PMALLOC_WAS_PROTECTED : PMALLOC_WAS_CREATED, file,
+                      line, time_ns);
+  Py_RETURN_NONE;
+}
+
+static PyObject *expire_origin(PyObject *module, PyObject *arg) {
+  (void)module;
+  size_t pool_id = PyLong_AsSize_t(arg);
+  if (pool_id == (size_t)-1 && PyErr_Occurred())
+    return NULL;
+  pmalloc_origin_expire(pool_id);
   Py_RETURN_NONE;
 }
 
@@ -157,8 +189,26 @@ static PyMethodDef methods[] = {
      "instance_refuse($module, obj, name, value=..., /)\n--\n\nRaises: attributes cannot be set."},
     {"check_object_size", (PyCFunction)(void (*)(void))pm_check_object_size, METH_FASTCALL,
      "check_object_size($module, obj, size=None, /)\n--\n\nWhether bytes are one thing of a pool."},
-    {"install_handler", install_handler, METH_O,
-     "install_handler($module, stack_signal, /)\n--\n\nPuts the SIGSEGV handler on top."},
+    {"install_handler", install_handler, METH_VARARGS,
+     "install_handler($module, stack_signal, stack_fd, /)\n--\n\nPuts the SIGSEGV handler on "
+     "top."},
+    {"note_origin", note_origin, METH_VARARGS,
+     "note_origin($module, pool_id, event, file, line, time_ns, /)\n--\n\nWhere and when a pool "
+     "was created (0) or protected (1)."},
+    {"expire_origin", expire_origin, METH_O,
+     "expire_origin($module, pool_id, /)\n--\n\nThe pool was destroyed."},
+    {"path_of", pm_path_of, METH_O,
+     "path_of($module, obj, /)\n--\n\nThe path of a frozen object as a report shows it, or None."},
+    {"policies_in_use", policies_in_use, METH_NOARGS,
+     "policies_in_use($module, /)\n--\n\nBit 1 << n for each policy of a pool, as numbered in C."},
+    {"violations", pm_violations, METH_NOARGS,
+     "violations($module, /)\n--\n\nThe log: lists of writers and of writes."},
+    {"set_violation_signal", pm_set_violation_signal, METH_O,
+     "set_violation_signal($module, number, /)\n--\n\nWhat the main thread is woken by."},
+    {"handler_state", pm_handler_state, METH_NOARGS,
+     "handler_state($module, /)\n--\n\nWho gets SIGSEGV, as a dict."},
+    {"segv_blocked", pm_segv_blocked, METH_NOARGS,
+     "segv_blocked($module, /)\n--\n\nWhether this thread has SIGSEGV blocked."},
     {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
      "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};
@@ -181,9 +231,22 @@ static int heed_flags(void) {
   return ignored < 0 ? -1 : 0;
 }
 
+/* A word that is none must not be taken for one. */
+static int heed_policy(void) {
+  enum pmalloc_policy policy;
+  const char *value;
+  if (pmalloc_process_policy(&policy, &value) == PMALLOC_OK)
+    return 0;
+  PyErr_Format(PyExc_ImportError,
+               "PMALLOC_RODATA is '%.100s'; it takes oops, warn, audit or off: set it to one of "
+               "these, or not at all",
+               value);
+  return -1;
+}
+
 static int exec(PyObject *module) {
-  if (heed_flags() < 0 || pm_layout_check() < 0 || pm_errors_init(module) < 0 ||
-      pm_frozen_types_ready() < 0)
+  if (heed_flags() < 0 || heed_policy() < 0 || pm_layout_check() < 0 ||
+      pm_errors_init(module) < 0 || pm_frozen_types_ready() < 0)
     return -1;
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||

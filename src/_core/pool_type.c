@@ -24,14 +24,14 @@ static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *v
 }
 
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name",     "chunk_size", "backing", "redzones",
-                             "hardened", "_global",    NULL};
+  static char *keywords[] = {"name",     "chunk_size",   "backing", "redzones",
+                             "hardened", "on_violation", "_global", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
-  const char *backing = "private";
+  const char *backing = "private", *policy = NULL;
   int redzones = 0, hardened = 0, global = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nsppp:Pool", keywords, &name, &chunk_size,
-                                   &backing, &redzones, &hardened, &global))
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nsppzp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened, &policy, &global))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -50,6 +50,10 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
   else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
     return PyErr_Format(PyExc_ValueError, "backing of pool '%U' is 'private' or 'memfd', not '%s'",
                         name, backing);
+  if (policy != NULL && (options.policy = pmalloc_policy_named(policy)) == PMALLOC_POLICY_DEFAULT)
+    return PyErr_Format(PyExc_ValueError,
+                        "on_violation of pool '%U' is 'oops', 'warn', 'audit' or 'off', not '%s'",
+                        name, policy);
   pm_pool *self = (pm_pool *)type->tp_alloc(type, 0);
   if (self == NULL)
     return NULL;
@@ -430,13 +434,17 @@ static PyObject *stats(PyObject *op, PyObject *unused) {
   const pm_pool *self = (pm_pool *)op;
   struct pmalloc_stats s;
   pmalloc_pool_stats(self->pool, &s);
-  return Py_BuildValue("{sOsssssIsnsnsnsnsnsnsn}", "name", self->name, "state",
-                       state_name(s.state, s.tier), "backing", backing_names[s.backing], "chunks",
-                       (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes,
-                       "used_bytes", (Py_ssize_t)s.used_bytes, "allocations",
-                       (Py_ssize_t)s.allocations, "objects", (Py_ssize_t)s.objects,
-                       "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
-                       "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views", self->views);
+  return Py_BuildValue(
+      "{sOsssssIsnsnsnsnsnsnsnsssssOsKsKsK}", "name", self->name, "state",
+      state_name(s.state, s.tier), "backing", backing_names[s.backing], "chunks",
+      (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes, "used_bytes",
+      (Py_ssize_t)s.used_bytes, "allocations", (Py_ssize_t)s.allocations, "objects",
+      (Py_ssize_t)s.objects, "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
+      "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views", self->views, "on_violation",
+      pmalloc_policy_name(s.chosen), "policy", pmalloc_policy_name(s.policy), "tainted",
+      s.tainted ? Py_True : Py_False, "violations", (unsigned long long)s.violations,
+      "violations_stepped", (unsigned long long)s.stepped, "violations_dropped",
+      (unsigned long long)s.dropped);
 }
 
 static PyObject *get_root(PyObject *op, void *unused) {

@@ -74,21 +74,26 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
   struct pmalloc_pool_options wanted;
   pmalloc_pool *pool = NULL;
   enum pmalloc_status status = read_options(&wanted, options);
-  if (status == PMALLOC_OK)
-    status = pmalloc_fault_install(NULL); /* guard pages are there to be hit before protect, too */
   if (status == PMALLOC_OK) {
-    const struct pmalloc_options inner = {
-        .chunk_size = wanted.chunk_size, .backing = wanted.backing, .flags = wanted.flags};
+    const struct pmalloc_options inner = {.chunk_size = wanted.chunk_size,
+                                          .backing = wanted.backing,
+                                          .flags = wanted.flags,
+                                          .policy = wanted.on_violation};
     status = pmalloc_pool_create_with(&pool, name, &inner);
+  }
+  if (status == PMALLOC_OK) {
+    status = pmalloc_fault_install(NULL); /* guard pages are there to be hit before protect, too */
+    if (status != PMALLOC_OK)
+      pmalloc_pool_forget(pool);
   }
   return status == PMALLOC_OK ? pool : fail(status);
 }
 
 struct pmalloc_pool *pmalloc_global_pool(void) {
   pmalloc_pool *pool = NULL;
-  enum pmalloc_status status = pmalloc_fault_install(NULL);
+  enum pmalloc_status status = pmalloc_pool_global(&pool);
   if (status == PMALLOC_OK)
-    status = pmalloc_pool_global(&pool);
+    status = pmalloc_fault_install(NULL);
   return status == PMALLOC_OK ? pool : fail(status);
 }
 
@@ -212,7 +217,7 @@ int is_pmalloc_object(const void *address) { return pmalloc_registry_owns((uintp
 int pmalloc_is_protected(const void *address) {
   struct pmalloc_where where;
   return pmalloc_registry_find((uintptr_t)address, &where) && where.place == PMALLOC_DATA &&
-         where.protected_;
+         pmalloc_registry_is_kept(&where);
 }
 
 const char *pmalloc_name_of(const void *address) {

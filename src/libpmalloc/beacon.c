@@ -40,70 +40,78 @@
 #define SLAB(member) FIELD("slab." #member, struct cold_slab, member)
 #define PAGES(member) FIELD("pages." #member, struct pages, member)
 
-static const __attribute__((used, aligned(64))) struct beacon beacon = {
-    .magic = BEACON_MAGIC,
-    .format = BEACON_FORMAT,
-    .size = sizeof(struct beacon),
-    .self = &beacon,
-    .pools = &pools_head,
-    .version = LIBRARY_VERSION,
-    .field_size = sizeof(struct beacon_field),
-    .field_count = BEACON_FIELDS,
-    .states =
+static const
+    __attribute__((used, aligned(64))) struct beacon beacon =
         {
-            [PMALLOC_OPEN] = "open",
-            [PMALLOC_PROTECTED] = "protected",
-            [PMALLOC_DESTROYED_STATE] = "destroyed",
-        },
-    .tiers =
-        {
-            [PMALLOC_PLAIN] = "protected",
-            [PMALLOC_SEALED] = "sealed",
-            [PMALLOC_IMMUTABLE] = "immutable",
-        },
-    .fields =
-        {
-            SIZE("pool", struct pmalloc_pool),
-            FIELD("pool.older", struct pmalloc_pool, older.to),
-            POOL(state),
-            POOL(tier),
-            POOL(backing),
-            POOL(id),
-            POOL(cold),
-            POOL(slabs),
-            POOL(reserved_bytes),
-            POOL(used_bytes),
-            POOL(allocations),
-            POOL(objects),
-            /* A flexible array has no size; the name ends at its NUL. */
-            {"pool.name", offsetof(struct pmalloc_pool, name), PMALLOC_NAME_MAX + 1},
+            .magic = BEACON_MAGIC,
+            .format = BEACON_FORMAT,
+            .size = sizeof(struct beacon),
+            .self = &beacon,
+            .pools = &pools_head,
+            .version = LIBRARY_VERSION,
+            .field_size = sizeof(struct beacon_field),
+            .field_count = BEACON_FIELDS,
+            .states =
+                {
+                    [PMALLOC_OPEN] = "open",
+                    [PMALLOC_PROTECTED] = "protected",
+                    [PMALLOC_DESTROYED_STATE] = "destroyed",
+                },
+            .tiers =
+                {
+                    [PMALLOC_PLAIN] = "protected",
+                    [PMALLOC_SEALED] = "sealed",
+                    [PMALLOC_IMMUTABLE] = "immutable",
+                },
+            .fields =
+                {
+                    SIZE("pool", struct pmalloc_pool),
+                    FIELD("pool.older", struct pmalloc_pool, older.to),
+                    POOL(state),
+                    POOL(tier),
+                    POOL(backing),
+                    POOL(id),
+                    POOL(cold),
+                    POOL(record),
+                    POOL(slabs),
+                    POOL(reserved_bytes),
+                    POOL(used_bytes),
+                    POOL(allocations),
+                    POOL(objects),
+                    /* A flexible array has no size; the name ends at its NUL. */
+                    {"pool.name", offsetof(struct pmalloc_pool, name), PMALLOC_NAME_MAX + 1},
 
-            SIZE("cold", struct cold),
-            COLD(magic),
-            COLD(id),
-            COLD(state),
-            COLD(chunks),
-            COLD(segment),
-            COLD(name),
-            /* The first segment holds this many chunks, each one after it twice as many. */
-            {"cold.first_segment", COLD_FIRST_SEGMENT, 0},
+                    SIZE("cold", struct cold),
+                    COLD(magic),
+                    COLD(id),
+                    COLD(state),
+                    COLD(policy),
+                    COLD(chunks),
+                    COLD(segment),
+                    COLD(name),
+                    /* The first segment holds this many chunks, each one after it twice as many. */
+                    {"cold.first_segment", COLD_FIRST_SEGMENT, 0},
 
-            SIZE("chunk", struct cold_chunk),
-            CHUNK(pages),
-            CHUNK(index),
-            CHUNK(kind),
-            CHUNK(used),
+                    SIZE("chunk", struct cold_chunk),
+                    CHUNK(pages),
+                    CHUNK(index),
+                    CHUNK(kind),
+                    CHUNK(used),
 
-            SIZE("slab", struct cold_slab),
-            SLAB(pages),
-            SLAB(older),
+                    SIZE("record", struct registry_record),
+                    FIELD("record.violations", struct registry_record, tally.violations),
+                    FIELD("record.tainted", struct registry_record, tally.tainted),
 
-            SIZE("pages", struct pages),
-            PAGES(base),
-            PAGES(size),
-            PAGES(outer),
-            PAGES(outer_size),
-        },
+                    SIZE("slab", struct cold_slab),
+                    SLAB(pages),
+                    SLAB(older),
+
+                    SIZE("pages", struct pages),
+                    PAGES(base),
+                    PAGES(size),
+                    PAGES(outer),
+                    PAGES(outer_size),
+                },
 };
 
 _Static_assert(sizeof BEACON_MAGIC == 16, "the magic is 16 bytes");

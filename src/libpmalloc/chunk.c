@@ -73,7 +73,7 @@ static void drop_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
 
 /* The pages themselves: private ones, or more of the pool's memfd. */
 static enum pmalloc_status map(pmalloc_pool *pool, struct pages *out, size_t bytes) {
-  unsigned flags = bytes >= PAGES_HUGE ? PAGES_HUGE_OK : 0;
+  unsigned flags = (bytes >= PAGES_HUGE ? PAGES_HUGE_OK : 0U) | pool_bare(pool);
   if (pool->backing == PMALLOC_PRIVATE)
     return pages_map(out, bytes, flags, pool->name);
   if (!pool->file.inode) {

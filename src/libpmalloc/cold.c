@@ -50,8 +50,8 @@ static enum pmalloc_status add_slab(pmalloc_pool *pool, size_t need) {
   struct pages p;
   if (bytes < pool->cold_bytes)
     bytes = pool->cold_bytes;
-  enum pmalloc_status status =
-      pages_map(&p, bytes, bytes > PREFAULT_LIMIT ? PAGES_LAZY : 0, pool->name);
+  enum pmalloc_status status = pages_map(
+      &p, bytes, (bytes > PREFAULT_LIMIT ? PAGES_LAZY : 0U) | pool_bare(pool), pool->name);
   if (status != PMALLOC_OK)
     return status;
   status = registry_add(&p, pool->record, NULL);
@@ -86,6 +86,7 @@ enum pmalloc_status cold_open(pmalloc_pool *pool, size_t more) {
   cold->magic = COLD_MAGIC;
   cold->id = pool->id;
   cold->state = PMALLOC_OPEN;
+  cold->policy = pool->policy;
   strcpy(cold->name, pool->name);
   pool->cold = cold;
   pool->record->cold = cold;

@@ -45,7 +45,8 @@ struct cold_chunk {
 struct cold {
   uint64_t magic;
   uintptr_t id;
-  uint32_t state; /* enum pmalloc_state, OPEN or PROTECTED */
+  uint32_t state;  /* enum pmalloc_state, OPEN or PROTECTED */
+  uint32_t policy; /* enum pmalloc_policy: what follows a violation, once it is protected */
   uint32_t chunks;
   uintptr_t root;
   uint64_t root_check; /* keyed digest of this address, id, name and root; 0: no root */

@@ -20,6 +20,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <limits.h>
+#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -27,8 +29,15 @@
 #include <sys/types.h>
 #include <unistd.h>
 
+#include "fault_json.h"
+#include "fault_log.h"
 #include "fault_signal.h"
+#include "fault_step.h"
+#include "fault_store.h"
 #include "fault_symbol.h"
+#include "fault_turn.h"
+#include "pages.h"
+#include "pool.h"
 
 /* Held by a process id: a child of fork() that finds its parent's there knows
  * that the thread which held it does not exist here, and takes it over. */
@@ -61,7 +70,12 @@ static enum pmalloc_status put_on_top(void) {
   memset(&ours, 0, sizeof ours);
   ours.sa_sigaction = pmalloc_fault_on_signal;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
-  (void)sigemptyset(&ours.sa_mask);
+  /* Nothing comes in between: a handler of the program's that wrote to a pool would find SIGSEGV
+   * blocked, and die. What faults itself is not held up. */
+  (void)sigfillset(&ours.sa_mask);
+  static const int synchronous[] = {SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT, SIGSYS};
+  for (size_t i = 0; i < sizeof synchronous / sizeof *synchronous; i++)
+    (void)sigdelset(&ours.sa_mask, synchronous[i]);
   if (sigaction(SIGSEGV, &ours, &replaced) != 0)
     return PMALLOC_ERR_SYSTEM;
   if (!is_ours(&replaced))
@@ -69,17 +83,78 @@ static enum pmalloc_status put_on_top(void) {
   return PMALLOC_OK;
 }
 
+/* Where PMALLOC_REPORT_DIR says, from where the program is now. */
+static void use_report_directory(void) {
+  const char *given = pmalloc_environment("PMALLOC_REPORT_DIR");
+  char path[PATH_MAX];
+  size_t used = 0;
+  if (!given || !*given)
+    return;
+  if (given[0] != '/' && getcwd(path, sizeof path)) {
+    used = strlen(path);
+    path[used++] = '/';
+  }
+  if (used + strlen(given) < sizeof path) {
+    strcpy(path + used, given);
+    (void)pmalloc_json_use_directory(path);
+  }
+}
+
+/* ---- policies ---- */
+
+static void before_fork(void) { (void)pmalloc_turn_take(); }
+static void after_fork(void) { pmalloc_turn_leave(); }
+
+/* The pages that another thread had open are shut; what is in the log, the parent did. */
+static void in_child(void) {
+  pmalloc_step_abort(NULL);
+  pmalloc_turn_leave();
+  pmalloc_log_reset();
+}
+
+#define BIT(policy) (1U << (policy))
+
+/* Gets ready what the policies of the pools there are need. Where the kernel refuses one means of
+ * `audit`, there is the other; without either pools have become `oops`, and say so. */
+static enum pmalloc_status get_ready(unsigned in_use) {
+  static int forks, logs;
+  if (!(in_use & (BIT(PMALLOC_WARN) | BIT(PMALLOC_AUDIT))))
+    return PMALLOC_OK;
+  struct pages log;
+  if (!logs) {
+    enum pmalloc_status status = pages_map(&log, pmalloc_log_bytes(), PAGES_LAZY, "violations");
+    if (status != PMALLOC_OK)
+      return status;
+    pmalloc_log_use(log.base);
+    logs = 1;
+  }
+  if (!forks)
+    forks = pthread_atfork(before_fork, after_fork, in_child) == 0;
+  if (in_use & BIT(PMALLOC_AUDIT)) {
+    (void)pages_poke_ready();
+    (void)pmalloc_step_ready();
+  }
+  return PMALLOC_OK;
+}
+
 enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hooks) {
   static atomic_int prepared;
+  unsigned in_use = pmalloc_policies_in_use();
+  if (pages_are_off() || in_use == BIT(PMALLOC_OFF))
+    return PMALLOC_OK;
   take();
   int saved = errno;
   if (!atomic_load(&prepared)) {
     pmalloc_symbol_use_finder(dlsym(RTLD_DEFAULT, "_dl_find_object"));
+    use_report_directory();
+    pmalloc_store_prepare();
     atomic_store(&prepared, 1);
   }
   if (hooks)
     pmalloc_fault_set_hooks(hooks);
-  enum pmalloc_status status = put_on_top();
+  enum pmalloc_status status = get_ready(in_use);
+  if (status == PMALLOC_OK)
+    status = put_on_top();
   if (status == PMALLOC_OK)
     errno = saved;
   atomic_store(&lock, 0);

@@ -29,7 +29,8 @@
  * An attacker with an arbitrary increment gains nothing by this: the bytes stay
  * as they are.
  *
- * ASYNC-SIGNAL-SAFE: pages_peek(), fault_symbol and fault_report's writer.
+ * ASYNC-SIGNAL-SAFE: pages_peek(), fault_decode_x86, fault_alu_x86, fault_symbol and fault_report's
+ * writer.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -41,7 +42,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "fault_alu_x86.h"
 #include "fault_context.h"
+#include "fault_decode_x86.h"
 #include "fault_report.h"
 #include "fault_symbol.h"
 #include "pages.h"
@@ -77,83 +80,17 @@ struct instruction {
   int64_t immediate; /* where there is no register */
 };
 
-/* Numbers in instructions against places in gregs. */
-static const int greg_of[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
-                                REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
-                                REG_R12, REG_R13, REG_R14, REG_R15};
-
-static uint64_t reg_value(const ucontext_t *uc, int number) {
-  return (uint64_t)uc->uc_mcontext.gregs[greg_of[number]];
-}
-
-/* Fetches what is there of 15 bytes: the last instruction of a mapping has fewer. */
-static unsigned fetch(unsigned char *code, uintptr_t pc) {
-  if (pages_peek(code, (const void *)pc, 15) == 0)
-    return 15;
-  unsigned n = (unsigned)(pages_page_size() - (pc & (pages_page_size() - 1)));
-  if (n >= 15 || pages_peek(code, (const void *)pc, n) != 0)
-    return 0;
-  return n;
-}
-
-static int64_t signed_bytes(const unsigned char *at, unsigned n) {
-  if (n == 1)
-    return (int8_t)at[0];
-  int32_t value;
-  memcpy(&value, at, 4);
-  return value;
-}
-
-/* Decodes ModRM, SIB and displacement at code[at]. Returns the place of the
- * byte after them, 0 where the operand is a register. A RIP-relative operand is
- * left relative to the end of the instruction: *rip_relative. */
-static unsigned decode_operand(const unsigned char *code, unsigned at, unsigned rex,
-                               const ucontext_t *uc, uintptr_t *operand, int *rip_relative) {
-  unsigned modrm = code[at++];
-  unsigned mod = modrm >> 6, rm = modrm & 7;
-  unsigned displacement = mod == 1 ? 1 : mod == 2 ? 4 : 0;
-  uint64_t address = 0;
-  *rip_relative = 0;
-  if (mod == 3)
-    return 0;
-  if (rm == 4) {
-    unsigned sib = code[at++];
-    unsigned index = ((sib >> 3) & 7) | ((rex & 2) << 2);
-    unsigned base = sib & 7;
-    if (base == 5 && mod == 0)
-      displacement = 4; /* no base register */
-    else
-      address = reg_value(uc, (int)(base | ((rex & 1) << 3)));
-    if (index != 4)
-      address += reg_value(uc, (int)index) << (sib >> 6);
-  } else if (rm == 5 && mod == 0) {
-    displacement = 4;
-    *rip_relative = 1;
-  } else {
-    address = reg_value(uc, (int)(rm | ((rex & 1) << 3)));
-  }
-  if (displacement)
-    address += (uint64_t)signed_bytes(code + at, displacement);
-  *operand = (uintptr_t)address;
-  return at + displacement;
-}
-
 static int decode(const ucontext_t *uc, struct instruction *in) {
-  unsigned char code[24]; /* 15 and room: decoding looks ahead of its checks */
-  unsigned at = 0, rex = 0, locked = 0, immediate = 0;
-  int rip_relative;
-  memset(code, 0, sizeof code);
-  unsigned fetched = fetch(code, context_pc(uc));
-  if (code[at] == 0xf0)
-    locked = 1, at++;
-  if ((code[at] & 0xf0) == 0x40)
-    rex = code[at++];
-  unsigned opcode = code[at++];
+  struct x86_code code;
+  unsigned immediate = 0;
+  if (!pmalloc_x86_begin(&code, uc) || code.prefixes != code.lock)
+    return 0;
+  unsigned opcode = code.byte[code.at++];
   if (opcode == 0x0f)
-    opcode = 0x0f00U | code[at++];
-  unsigned extension = (code[at] >> 3) & 7;
-  in->reg = (int)(extension | ((rex & 4) << 1));
-  in->width = (rex & 8) ? 8 : 4;
+    opcode = 0x0f00U | code.byte[code.at++];
+  unsigned extension = x86_extension(&code);
+  in->reg = (int)(extension | ((code.rex & X86_REX_R) << 1));
+  in->width = (code.rex & X86_REX_W) ? 8 : 4;
   in->op = OP_NONE;
   switch (opcode) {
   case 0x83:
@@ -176,69 +113,43 @@ static int decode(const ucontext_t *uc, struct instruction *in) {
     in->op = OP_XADD;
     break;
   case 0x89:
-    in->op = locked ? OP_NONE : OP_MOV;
+    in->op = code.lock ? OP_NONE : OP_MOV;
     break;
   default:
     break;
   }
   if (in->op == OP_NONE)
     return 0;
-  at = decode_operand(code, at, rex, uc, &in->operand, &rip_relative);
-  if (at == 0 || at + immediate > fetched)
+  if (!pmalloc_x86_operand(&code, immediate, 1, &in->operand))
     return 0;
-  in->immediate = immediate ? signed_bytes(code + at, immediate) : 1;
-  in->length = at + immediate;
-  if (rip_relative)
-    in->operand += context_pc(uc) + in->length;
+  in->immediate = immediate ? pmalloc_x86_signed(code.byte + code.at, immediate) : 1;
+  in->length = code.at + immediate;
   return 1;
 }
 
-enum { CF = 1, PF = 4, AF = 16, ZF = 64, SF = 128, OF = 2048 };
-
-/* The flags the CPU would have left: `old` plus or minus `by`, in `width` bytes. */
-static uint64_t flags_after(uint64_t flags, uint64_t old, uint64_t by, int subtract, int keep_carry,
-                            unsigned width) {
-  uint64_t mask = width == 8 ? UINT64_MAX : UINT32_MAX;
-  uint64_t sign = (mask >> 1) + 1;
-  old &= mask;
-  by &= mask;
-  uint64_t now = (subtract ? old - by : old + by) & mask;
-  uint64_t carry = subtract ? old < by : now < old;
-  uint64_t overflow = subtract ? (old ^ by) & (old ^ now) : (old ^ now) & (by ^ now);
-  uint64_t out = flags & ~(uint64_t)(PF | AF | ZF | SF | OF);
-  if (!keep_carry)
-    out = (out & ~(uint64_t)CF) | carry;
-  if (!__builtin_parity((unsigned)(now & 255)))
-    out |= PF;
-  if ((old ^ by ^ now) & 16)
-    out |= AF;
-  if (now == 0)
-    out |= ZF;
-  if (now & sign)
-    out |= SF;
-  if (overflow & sign)
-    out |= OF;
-  return out;
-}
+static const enum x86_op operations[] = {[OP_ADD] = X86_ADD,
+                                         [OP_SUB] = X86_SUB,
+                                         [OP_INC] = X86_INC,
+                                         [OP_DEC] = X86_DEC,
+                                         [OP_XADD] = X86_ADD};
 
 int pmalloc_refcount_skip(uintptr_t address, ucontext_t *uc) {
   struct instruction in;
   uint64_t old;
   if (!decode(uc, &in) || in.operand != address || read_word(address, in.width, &old) != 0)
     return 0;
-  uint64_t by = in.reg < 0 ? (uint64_t)in.immediate : reg_value(uc, in.reg);
-  greg_t *flags = &uc->uc_mcontext.gregs[REG_EFL];
+  uint64_t by = in.reg < 0 ? (uint64_t)in.immediate : pmalloc_x86_register(uc, (unsigned)in.reg);
+  uint64_t flags = x86_flags(uc);
   if (in.op == OP_MOV) {
     if (!as_step(by - old, in.width))
       return 0;
   } else {
-    int subtract = in.op == OP_SUB || in.op == OP_DEC;
-    int keep_carry = in.op == OP_INC || in.op == OP_DEC;
     if (!as_step(by, in.width))
       return 0;
-    *flags = (greg_t)flags_after((uint64_t)*flags, old, by, subtract, keep_carry, in.width);
+    (void)pmalloc_x86_compute(operations[in.op], old, by, 0, in.width, &flags);
+    x86_set_flags(uc, flags);
     if (in.op == OP_XADD) /* 4 bytes: the upper half is zeroed, as by the CPU */
-      uc->uc_mcontext.gregs[greg_of[in.reg]] = (greg_t)old;
+      pmalloc_x86_set_register(uc, (unsigned)in.reg, old);
   }
   uc->uc_mcontext.gregs[REG_RIP] += in.length;
   return 1;

@@ -10,8 +10,11 @@
  *              |yes          |  |    return: the instruction       |
  *      step over it,         |  |    faults again, into us         |
  *      return                |  |                                  |
- *                       report  +----------> pass on <-------------+
- *                            |               untouched
+ *              policy that goes on? --no--.                        |
+ *                    |yes       |         +---> pass on <----------+
+ *              store, return    |               untouched
+ *                            report
+ *                            |
  *                       previous handler,
  *                       then SIG_DFL and return:
  *                       the instruction faults again, the process dies of
@@ -53,9 +56,15 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "fault_above.h"
 #include "fault_context.h"
+#include "fault_policy.h"
 #include "fault_refcount.h"
 #include "fault_report.h"
+#include "fault_room.h"
+#include "fault_step.h"
+#include "fault_store.h"
+#include "fault_turn.h"
 #include "pages.h"
 #include "registry.h"
 
@@ -66,19 +75,21 @@
 
 static _Atomic(pmalloc_describe_fn) hook_describe;
 static _Atomic(pmalloc_preheader_fn) hook_preheader;
-static atomic_int hook_stack_signal;
+static _Atomic(pmalloc_path_fn) hook_path;
+static _Atomic(const char *const *) hook_own_modules;
 
 void pmalloc_fault_set_hooks(const struct pmalloc_fault_hooks *hooks) {
   atomic_store(&hook_describe, hooks->describe);
   atomic_store(&hook_preheader, hooks->preheader);
-  atomic_store(&hook_stack_signal, hooks->stack_signal);
+  atomic_store(&hook_path, hooks->path);
+  atomic_store(&hook_own_modules, hooks->own_modules);
+  pmalloc_above_use(hooks->stack_signal, hooks->stack_fd);
+  pmalloc_policy_use(hooks->line, hooks->notify);
 }
 
 /* ---- handlers below us ----------------------------------------------------------- */
 
-#define HISTORY 8
-
-static struct sigaction history[HISTORY];
+static struct sigaction history[PMALLOC_HISTORY];
 static atomic_size_t history_used;
 
 /* One run of the handler on this thread. The newest that has called somebody
@@ -118,10 +129,17 @@ void pmalloc_fault_set_previous(const struct sigaction *previous) {
   if (used && history[used - 1].sa_sigaction == previous->sa_sigaction &&
       history[used - 1].sa_flags == previous->sa_flags)
     return; /* it went on top of us again */
-  if (used == HISTORY)
+  if (used == PMALLOC_HISTORY)
     used--; /* eight different handlers: the newest matters most */
   history[used] = *previous;
   atomic_store(&history_used, used + 1);
+}
+
+size_t pmalloc_fault_previous(struct sigaction out[PMALLOC_HISTORY]) {
+  size_t used = atomic_load(&history_used);
+  for (size_t i = 0; i < used; i++)
+    out[i] = history[used - 1 - i];
+  return used;
 }
 
 static void previous_at(unsigned level, struct sigaction *out) {
@@ -146,12 +164,18 @@ static void set_default(void) {
   (void)sigaction(SIGSEGV, &action, NULL);
 }
 
-/* Calls a handler as the kernel would, with the signals it wanted blocked. */
+/* Calls a handler as the kernel would: with the signals blocked that were, those that it wanted,
+ * and SIGSEGV. */
 static void call(const struct sigaction *action, const struct visit *visit, int signal,
                  siginfo_t *info, void *context) {
-  sigset_t before;
+  const ucontext_t *uc = context;
+  sigset_t before, as_it_was;
   struct visit kept = outer;
-  (void)pthread_sigmask(SIG_BLOCK, &action->sa_mask, &before);
+  (void)sigemptyset(&as_it_was);
+  memcpy(&as_it_was, &uc->uc_sigmask, sizeof(uint64_t)); /* as many as the kernel has */
+  (void)sigaddset(&as_it_was, SIGSEGV);
+  (void)pthread_sigmask(SIG_SETMASK, &as_it_was, &before);
+  (void)pthread_sigmask(SIG_BLOCK, &action->sa_mask, NULL);
   outer = *visit;
   if (action->sa_flags & SA_SIGINFO)
     action->sa_sigaction(signal, info, context);
@@ -166,7 +190,8 @@ static void send_to_self(int signal) {
 }
 
 /* A signal that is none of our business goes where it would have gone. */
-static void pass_on(const struct visit *visit, int signal, siginfo_t *info, void *context) {
+static __attribute__((noinline)) void pass_on(const struct visit *visit, int signal,
+                                              siginfo_t *info, void *context) {
   struct sigaction previous;
   int sent = info->si_code <= 0; /* by kill(), raise() or sigqueue() */
   previous_at(visit->level, &previous);
@@ -185,71 +210,61 @@ static void pass_on(const struct visit *visit, int signal, siginfo_t *info, void
 
 /* ---- violations ---------------------------------------------------------------------- */
 
-/* Process and thread that is reporting, 0: nobody. The process is part of it
- * because a child of fork() inherits the word but not the thread. */
-static _Atomic uint64_t reporting;
+struct finding {
+  const struct pmalloc_where *where;
+  uintptr_t address;
+  ucontext_t *uc;
+  int answered; /* the thread goes on; else reported, and this is the end */
+};
 
-/* Two reports at once would be interleaved on stderr. The second thread waits,
- * but never for long: it is better off garbled than stuck. It usually never
- * comes to speak, since the first one dies with the whole process. */
-static void wait_for_turn(void) {
-  uint64_t pid = (uint64_t)(uint32_t)syscall(SYS_getpid) << 32;
-  uint64_t self = pid | (uint32_t)syscall(SYS_gettid);
-  const struct timespec pause = {0, 10 * 1000 * 1000};
-  for (int i = 0; i < 200; i++) {
-    uint64_t other = 0;
-    if (atomic_compare_exchange_strong(&reporting, &other, self) || other == self)
-      return;
-    if ((other >> 32) != (pid >> 32)) {
-      if (atomic_compare_exchange_strong(&reporting, &other, self))
-        return;
-      continue;
-    }
-    (void)syscall(SYS_nanosleep, &pause, NULL);
-  }
-  atomic_store(&reporting, self);
-}
-
-/* The layer above has registered a signal that prints the Python stack of the
- * thread it reaches; it is delivered before the system call returns. */
-static void print_python_stack(void) {
-  int signal = atomic_load(&hook_stack_signal);
-  struct sigaction action;
-  struct pmalloc_writer w;
-  sigset_t wanted, before;
-  /* Without its handler it would kill instead of print. */
-  if (signal == 0 || sigaction(signal, NULL, &action) != 0 || !is_function(&action))
-    return;
-  pmalloc_writer_start(&w);
-  pmalloc_write_text(&w, "  Python stack of this thread:\n");
-  pmalloc_writer_flush(&w);
-  (void)sigemptyset(&wanted);
-  (void)sigaddset(&wanted, signal);
-  (void)pthread_sigmask(SIG_UNBLOCK, &wanted, &before);
-  send_to_self(signal);
-  (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
-/* Nothing of the report's stack is left when the other handlers run. */
-static __attribute__((noinline)) void report(const struct pmalloc_where *where, uintptr_t address,
-                                             const ucontext_t *uc) {
-  struct pmalloc_violation violation = {.where = where,
-                                        .address = address,
+/* Takes more stack than an alternate one may have: called where there is room. Nothing of it is
+ * left when the other handlers run. */
+static void answer(void *argument) {
+  struct finding *finding = argument;
+  ucontext_t *uc = finding->uc;
+  struct pmalloc_fault_hooks hooks = {.describe = atomic_load(&hook_describe),
+                                      .preheader = atomic_load(&hook_preheader),
+                                      .path = atomic_load(&hook_path),
+                                      .own_modules = atomic_load(&hook_own_modules)};
+  struct pmalloc_violation violation = {.where = finding->where,
+                                        .address = finding->address,
                                         .pc = context_pc(uc),
                                         .access = context_access(uc),
-                                        .describe = atomic_load(&hook_describe),
-                                        .preheader = atomic_load(&hook_preheader)};
-  pmalloc_report_violation(&violation);
+                                        .policy = PMALLOC_OOPS,
+                                        .store = NULL,
+                                        .same_value = -1,
+                                        .uc = uc,
+                                        .hooks = &hooks};
+  struct pmalloc_store store;
+  enum pmalloc_turn turn = pmalloc_turn_take();
+  if (turn == PMALLOC_TURN_STOLEN)
+    pmalloc_step_abort(NULL); /* whoever had it may have left a page open */
+  finding->answered = pmalloc_policy_answer(&violation, uc);
+  if (finding->answered) {
+    if (turn != PMALLOC_TURN_KEPT && !pmalloc_step_is_on())
+      pmalloc_turn_leave();
+    return;
+  }
+  if (turn == PMALLOC_TURN_KEPT)
+    pmalloc_step_abort(uc);
+  /* Nobody else comes to speak: the turn is kept. */
+  if (pmalloc_store_decode(uc, finding->address, &store))
+    violation.store = &store;
+  pmalloc_report_violation(&violation, NULL);
 }
 
-static void violation(const struct visit *visit, const struct pmalloc_where *where, int signal,
-                      siginfo_t *info, void *context) {
+static __attribute__((noinline)) void violation(const struct visit *visit,
+                                                const struct pmalloc_where *where, int signal,
+                                                siginfo_t *info, void *context) {
   struct sigaction previous;
   /* Further down: a handler that we called after the report called us. */
   if (visit->level == 0) {
-    wait_for_turn();
-    report(where, (uintptr_t)info->si_addr, context);
-    print_python_stack();
+    struct finding finding = {where, (uintptr_t)info->si_addr, context, 0};
+    pmalloc_fault_with_room(context, answer, &finding);
+    if (finding.answered) {
+      context_forget_fault(context);
+      return;
+    }
   }
   previous_at(visit->level, &previous);
   if (is_function(&previous))
@@ -353,6 +368,10 @@ __attribute__((no_sanitize_address)) void pmalloc_fault_on_signal(int signal, si
     expecting_fault = 0;
     /* SI_KERNEL has no address: its si_addr is 0, which is nobody's. */
     if (!pmalloc_registry_find(address, &where)) {
+      if (pmalloc_step_is_on() && pmalloc_turn_is_mine()) {
+        pmalloc_step_abort(uc); /* what is single-stepped fell over something else */
+        pmalloc_turn_leave();
+      }
       pass_on(&visit, signal, info, context);
       errno = saved;
       return;

@@ -19,4 +19,10 @@ void pmalloc_fault_set_hooks(const struct pmalloc_fault_hooks *hooks);
  * before it goes on top of `previous`. One caller at a time. */
 void pmalloc_fault_set_previous(const struct sigaction *previous);
 
+/* How many handlers that were there before us are remembered. */
+#define PMALLOC_HISTORY 8
+
+/* Those, newest first, and how many there are. Not for signal handlers. */
+size_t pmalloc_fault_previous(struct sigaction out[PMALLOC_HISTORY]);
+
 #endif

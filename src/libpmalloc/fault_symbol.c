@@ -36,6 +36,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "fault_elf.h"
 #include "pages.h"
 
 /* struct dl_find_object of glibc 2.35, spelled out so that a build against an
@@ -59,23 +60,57 @@ void pmalloc_symbol_use_finder(void *dl_find_object) {
   atomic_store(&finder, fn);
 }
 
+/* Text that may be unreadable: NULL where the next byte is, or after 4096. Read in blocks that end
+ * on a boundary, so that none spans a page that is not there. */
+struct text {
+  uintptr_t from, base;
+  size_t at, have;
+  char block[64];
+};
+
+static const char *next_char(struct text *t) {
+  if (t->at - t->base >= t->have || t->have == 0) {
+    uintptr_t address = t->from + t->at;
+    size_t n = sizeof t->block - (address & (sizeof t->block - 1));
+    if (t->at >= 4096 || pages_peek(t->block, (const void *)address, n) != 0)
+      return NULL;
+    t->base = t->at;
+    t->have = n;
+  }
+  return &t->block[t->at++ - t->base];
+}
+
 /* Copies the part of a path after its last slash out of `from`, which may be
  * unreadable; long names lose their end. */
 static void copy_text(char *to, uintptr_t from, int basename_only) {
+  struct text t = {.from = from};
   size_t used = 0;
-  to[0] = 0;
-  for (size_t i = 0; i < 4096; i++) {
-    char c;
-    if (pages_peek(&c, (const void *)(from + i), 1) != 0 || c == 0)
-      break;
-    if (basename_only && c == '/')
+  for (const char *c; (c = next_char(&t)) != NULL && *c;) {
+    if (basename_only && *c == '/')
       used = 0;
     else if (used < PMALLOC_SYMBOL_TEXT - 1)
-      to[used++] = c;
+      to[used++] = *c;
     else if (!basename_only)
       break;
   }
   to[used] = 0;
+}
+
+int pmalloc_symbol_is_in_folder(const struct pmalloc_symbol *symbol, const char *name) {
+  struct text t = {.from = symbol->path};
+  char last[PMALLOC_SYMBOL_TEXT], now[PMALLOC_SYMBOL_TEXT];
+  size_t used = 0;
+  last[0] = 0;
+  for (const char *c; symbol->path && (c = next_char(&t)) != NULL && *c;) {
+    if (used < sizeof now - 1)
+      now[used++] = *c;
+    if (*c == '/') {
+      now[used - 1] = 0;
+      memcpy(last, now, used);
+      used = 0;
+    }
+  }
+  return strcmp(last, name) == 0;
 }
 
 /* The loader gives the main program no name. */
@@ -142,7 +177,8 @@ static int module_by_maps(uintptr_t address, struct pmalloc_symbol *out) {
         memcpy(out->module, line.name, sizeof out->module);
         out->start = line.start;
         out->end = line.end;
-        out->offset = address - (base ? base : line.start);
+        out->header = base ? base : line.start;
+        out->offset = address - out->header;
         found = line.name_used != 0; /* generated code has no file */
         done = 1;
       }
@@ -275,11 +311,15 @@ static int module_by_loader(uintptr_t address, struct pmalloc_symbol *out, struc
   t->high = out->end = (uintptr_t)object.map_end;
   t->bias = (uintptr_t)map.l_addr;
   out->offset = address - t->bias;
+  out->header = t->low;
   *dynamic = (uintptr_t)map.l_ld;
   if (map.l_name)
     copy_text(out->module, (uintptr_t)map.l_name, 1);
-  if (!out->module[0])
+  out->is_program = !out->module[0];
+  if (out->is_program)
     program_name(out->module);
+  else
+    out->path = (uintptr_t)map.l_name;
   return 1;
 }
 
@@ -301,4 +341,14 @@ int pmalloc_symbol_find(uintptr_t address, struct pmalloc_symbol *out) {
   read_dynamic(&t, dynamic);
   name_function(&t, address, out);
   return 1;
+}
+
+uintptr_t pmalloc_symbol_unwind_index(uintptr_t address) {
+  finder_fn find = atomic_load(&finder);
+  struct found_object object;
+  struct pmalloc_symbol symbol;
+  if (find && find((void *)address, &object) == 0)
+    return (uintptr_t)object.eh_frame;
+  memset(&symbol, 0, sizeof symbol);
+  return module_by_maps(address, &symbol) ? pmalloc_elf_unwind_index(symbol.header) : 0;
 }

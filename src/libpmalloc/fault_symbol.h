@@ -16,6 +16,9 @@ struct pmalloc_symbol {
   uintptr_t offset;                 /* address - load base */
   char name[PMALLOC_SYMBOL_TEXT];   /* exported function; "" unknown */
   uintptr_t name_offset;            /* address - start of that function */
+  uintptr_t header;                 /* where the module's ELF header is mapped; 0 unknown */
+  uintptr_t path;                   /* the loader's string of its path; 0: it has none */
+  int is_program;                   /* the main program, as the loader says */
 };
 
 /* The address of the loader's _dl_find_object(), which whoever installs the
@@ -28,5 +31,12 @@ int pmalloc_symbol_module(uintptr_t address, struct pmalloc_symbol *out);
 
 /* The same, and the exported function where there is one. Async-signal-safe. */
 int pmalloc_symbol_find(uintptr_t address, struct pmalloc_symbol *out);
+
+/* Whether the module lies in a folder of that name. Async-signal-safe. */
+int pmalloc_symbol_is_in_folder(const struct pmalloc_symbol *symbol, const char *name);
+
+/* Where the index of the unwind tables for the code at `address` lies, 0: there is none.
+ * Async-signal-safe. */
+uintptr_t pmalloc_symbol_unwind_index(uintptr_t address);
 
 #endif

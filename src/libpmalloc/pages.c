@@ -32,8 +32,9 @@
  * 6.7 and later allow that, and before anything is done we look whether this
  * kernel does. A private one must not stay: /proc/self/mem writes through it.
  *
- * PROT_WRITE appears where a mapping is made, and where a protect of several
- * mappings failed half-way and is taken back: twice each, private and shared.
+ * PROT_WRITE appears where a mapping is made, where a protect of several mappings
+ * failed half-way and is taken back (twice each, private and shared), and where a
+ * policy other than `oops` answers a violation: pages_let_write().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -71,6 +72,12 @@ _Static_assert(sizeof(void *) == 8, "pmalloc supports 64-bit Linux only");
 
 /* 0: not asked yet, 1: the kernel has guard markers, -1: it has not. */
 static atomic_int guard_markers;
+
+/* Nothing is protected in this process, and nothing guarded: PMALLOC_RODATA=off. */
+static atomic_int switched_off;
+
+void pages_switch_off(void) { atomic_store(&switched_off, 1); }
+int pages_are_off(void) { return atomic_load_explicit(&switched_off, memory_order_relaxed); }
 
 /* ---- the system calls, with the fault injection of the tests ---- */
 
@@ -187,7 +194,10 @@ static void give_name(char *outer, size_t outer_size, const char *name) {
 }
 
 /* Marks the first and last page of the mapping as guards. */
-static int guard(struct pages *p, size_t page) {
+static int guard(struct pages *p, size_t page, unsigned flags) {
+  p->markers = 0;
+  if (flags & PAGES_BARE || pages_are_off())
+    return 0; /* the outer pages are as the others, and nobody is handed them */
   char *last = p->outer + p->outer_size - page;
   if (atomic_load_explicit(&guard_markers, memory_order_relaxed) >= 0) {
     if (call_madvise(p->outer, page, MADV_GUARD_INSTALL) == 0 &&
@@ -201,7 +211,6 @@ static int guard(struct pages *p, size_t page) {
     int unknown = 0;
     atomic_compare_exchange_strong(&guard_markers, &unknown, -1);
   }
-  p->markers = 0;
   if (call_mprotect(p->outer, page, PROT_NONE) != 0)
     return -1;
   return call_mprotect(last, page, PROT_NONE);
@@ -229,7 +238,7 @@ static int prefault(struct pages *p, size_t page) {
 
 /* Finds room for the mapping. A 2 MiB-aligned base is cut out of a larger one. */
 static int reserve(struct pages *p, size_t page, unsigned flags) {
-  int prot = p->shared ? PROT_NONE : PROT_READ | PROT_WRITE;
+  int prot = p->shared && !pages_are_off() ? PROT_NONE : PROT_READ | PROT_WRITE;
   size_t outer_size = p->size + 2 * page;
   size_t whole_size = flags & PAGES_HUGE_OK ? outer_size + PAGES_HUGE : outer_size;
   char *whole = call_mmap(NULL, whole_size, prot, p->shared ? MAP_NORESERVE : 0);
@@ -271,7 +280,7 @@ static int fill(struct pages *p, size_t page, unsigned flags, const char *name, 
       return -1;
   } else {
     give_name(p->outer, p->outer_size, name);
-    if (guard(p, page) != 0)
+    if (guard(p, page, flags) != 0)
       return -1;
   }
   if (flags & PAGES_HUGE_OK) {
@@ -337,7 +346,8 @@ enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes) {
     return PMALLOC_ERR_INVALID;
   if (reserve(&p, pages_page_size(), 0) != 0)
     return pages_from_errno();
-  int done = show(&p, PROT_READ, MAP_SHARED, fd);
+  int done = pages_are_off() ? show(&p, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd)
+                             : show(&p, PROT_READ, MAP_SHARED, fd);
   if (done != 0 && errno == EPERM) { /* before Linux 6.7, through a writable descriptor */
     int reader = pages_call_reopen(fd);
     if (reader >= 0) {
@@ -358,6 +368,8 @@ enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes) {
 /* ---- protecting ---- */
 
 static int set_protection(const struct pages *p, int prot) {
+  if (pages_are_off())
+    return 0;
   return p->markers ? call_mprotect(p->outer, p->outer_size, prot)
                     : call_mprotect(p->base, p->size, prot);
 }
@@ -400,13 +412,31 @@ enum pmalloc_status pages_protect_all(pages_nth nth, void *of,
     return status;
   /* Back to how it was; a failed call may have done a part of its run. */
   int reason = errno;
-  while (i-- > 0) {
+  while (i-- > 0 && !pages_are_off()) {
     const struct pages *p = nth(of, i);
     mprotect(p->markers ? p->outer : p->base, p->markers ? p->outer_size : p->size,
              PROT_READ | PROT_WRITE);
   }
   errno = reason;
   return status;
+}
+
+/* ---- a policy's answer to a violation ---- */
+
+static void *page_of(uintptr_t address) {
+  return (void *)(address & ~(uintptr_t)(pages_page_size() - 1));
+}
+
+int pages_let_write(uintptr_t address) {
+  return call_mprotect(page_of(address), pages_page_size(), PROT_READ | PROT_WRITE);
+}
+
+int pages_protect_again(uintptr_t address) {
+  return call_mprotect(page_of(address), pages_page_size(), PROT_READ);
+}
+
+int pages_wipe_on_fork(const struct pages *p) {
+  return call_madvise(p->base, p->size, MADV_WIPEONFORK);
 }
 
 /* ---- sealing ---- */
@@ -430,6 +460,8 @@ static int room_to_split(size_t runs) {
 enum pmalloc_status pages_can_seal(pages_nth nth, void *of) {
   struct pages run;
   size_t runs = 0;
+  if (pages_are_off())
+    return PMALLOC_OK;
   if (call_mseal(NULL, 0) != 0)
     return PMALLOC_ERR_UNSUPPORTED;
   for (size_t i = 0; nth(of, i) != NULL; runs++)
@@ -440,7 +472,7 @@ enum pmalloc_status pages_can_seal(pages_nth nth, void *of) {
 enum pmalloc_status pages_seal_all(pages_nth nth, void *of, int *sealed) {
   struct pages run;
   *sealed = 0;
-  for (size_t i = 0; nth(of, i) != NULL; *sealed = 1) {
+  for (size_t i = 0; !pages_are_off() && nth(of, i) != NULL; *sealed = 1) {
     i = run_of(nth, of, i, 1, &run);
     if (call_mseal(run.outer, run.outer_size) != 0)
       return pages_from_errno();
@@ -473,7 +505,7 @@ static void map_back(pages_nth nth, void *of, const struct pages_file *file) {
   errno = kept;
 }
 
-enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file, int bare,
                                     enum pmalloc_status (*rest)(void *)) {
   enum pmalloc_status status = PMALLOC_OK;
   const struct pages *p;
@@ -485,12 +517,13 @@ enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *
     reader = -1;
   }
   file->makeshift = reader < 0;
-  if (file->makeshift && !maps_sealed_files())
+  if (file->makeshift && !bare && !maps_sealed_files())
     return PMALLOC_ERR_UNSUPPORTED;
   file->reader = file->makeshift ? 0 : reader;
-  int flags = file->makeshift ? MAP_PRIVATE : MAP_SHARED;
+  int flags = file->makeshift || bare ? MAP_PRIVATE : MAP_SHARED;
+  int prot = bare ? PROT_READ | PROT_WRITE : PROT_READ;
   for (size_t i = 0; status == PMALLOC_OK && (p = nth(of, i)) != NULL; i++) {
-    if (show(p, PROT_READ, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) != 0)
+    if (show(p, prot, flags | MAP_POPULATE, file->makeshift ? file->fd : reader) != 0)
       status = pages_from_errno();
   }
   if (status == PMALLOC_OK)

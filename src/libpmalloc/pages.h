@@ -3,7 +3,8 @@
  * Everything above speaks in these verbs. Each returns an enum pmalloc_status
  * and keeps errno. A reader who wants to know whether memory can ever become
  * writable again needs to read pages.c (and, later, rare_write) only: there
- * is a verb to make pages read-only and none to make them writable.
+ * is a verb to make pages read-only, and one to make a page writable, which the
+ * violation handler calls where a pool's policy is `warn` or `audit`.
  *
  * Three tiers, each on top of the one before:
  *
@@ -51,8 +52,14 @@ struct pages_file {
 
 enum pages_flags {
   PAGES_HUGE_OK = 1, /* align to 2 MiB and ask for huge pages */
-  PAGES_LAZY = 2     /* do not pre-fault: a table that will be filled sparsely */
+  PAGES_LAZY = 2,    /* do not pre-fault: a table that will be filled sparsely */
+  PAGES_BARE = 4     /* no guards: the outer pages are as the others */
 };
+
+/* From here on nothing is protected, sealed or guarded in this process (PMALLOC_RODATA=off): the
+ * verbs below answer as ever, and ask the kernel for nothing. Called before any of them. */
+void pages_switch_off(void);
+int pages_are_off(void);
 
 /* Bytes in a page of this machine. */
 size_t pages_page_size(void);
@@ -101,6 +108,24 @@ enum pmalloc_status pages_protect(const struct pages *p);
 typedef const struct pages *(*pages_nth)(void *of, size_t i);
 enum pmalloc_status pages_protect_all(pages_nth nth, void *of, enum pmalloc_status (*last)(void *));
 
+/* What a policy does about a violation: makes the page of an address writable, and read-only
+ * again. 0, or -1 with errno: a sealed page stays what it is. Async-signal-safe. */
+int pages_let_write(uintptr_t address);
+int pages_protect_again(uintptr_t address);
+
+/* Lets the pages be zero in a child of fork(), and of a bare clone(). 0, or -1 with errno. */
+int pages_wipe_on_fork(const struct pages *p);
+
+/* Stores n bytes at an address of private memory that may be read-only, through /proc/self/mem,
+ * which does not ask for the protection of pages; no page becomes writable. 0, or -1: nothing, or
+ * not all, was stored. Async-signal-safe.
+ *
+ * pages_poke_ready() opens it, before the first violation can come, and tries a write: 0, or -1
+ * where this kernel or a sandbox does not allow it. It may be called again at any time. */
+int pages_poke_ready(void);
+void pages_poke_after_fork(void); /* in the child: it must not have the parent's */
+int pages_poke(uintptr_t address, const void *from, size_t n);
+
 /* Whether the kernel has mseal, and room for the mappings that sealing these may split off.
  * Alters nothing. PMALLOC_ERR_UNSUPPORTED where it has not. */
 enum pmalloc_status pages_can_seal(pages_nth nth, void *of);
@@ -114,12 +139,13 @@ enum pmalloc_status pages_seal_all(pages_nth nth, void *of, int *sealed);
  *
  *   pages_close_all()   replaces each writable mapping, in one step that no reader can notice, by a
  *                       read-only one that does not count as a writer, and then does the `rest`;
- *                       where that or a mapping fails, all is as it was
+ *                       where that or a mapping fails, all is as it was. `bare`: the new ones are
+ *                       writable copies, which nobody else sees (a pool whose policy is `off`)
  *   pages_file_seal()   adds the seals. PMALLOC_ERR_BUSY where somebody may still write: pages
  *                       pinned for input, or another process's writable mapping
  *   pages_settle_all()  where the first step needed a makeshift, replaces it by the final mapping;
  *                       may be repeated */
-enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file,
+enum pmalloc_status pages_close_all(pages_nth nth, void *of, struct pages_file *file, int bare,
                                     enum pmalloc_status (*rest)(void *));
 enum pmalloc_status pages_file_seal(struct pages_file *file);
 enum pmalloc_status pages_settle_all(pages_nth nth, void *of, struct pages_file *file);

@@ -104,6 +104,7 @@ static void after_fork_parent(void) {
 
 static void after_fork_child(void) {
   registry_after_fork(1);
+  pages_poke_after_fork();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     pthread_mutex_init(&pool->lock, NULL);
     /* Two processes that hand out the same bytes would not notice. */
@@ -122,11 +123,18 @@ static int environment_ignored;
 
 void pmalloc_ignore_environment(void) { environment_ignored = 1; }
 
+const char *pmalloc_environment(const char *name) {
+  return environment_ignored ? NULL : secure_getenv(name);
+}
+
 static void read_environment(void) {
-  const char *hardened = environment_ignored ? NULL : secure_getenv("PMALLOC_HARDENED");
+  const char *hardened = pmalloc_environment("PMALLOC_HARDENED");
   if (hardened && *hardened && strcmp(hardened, "0") != 0)
     flags_of_environment = PMALLOC_HARDENED;
+  pool_policy_read(environment_ignored);
 }
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void first_time(void) {
   read_environment();
@@ -134,22 +142,23 @@ static void first_time(void) {
   beacon_keep();
 }
 
+void pool_environment(void) { pthread_once(&once, first_time); }
+
 /* The flags that this library knows. */
 #define KNOWN_FLAGS ((unsigned)PMALLOC_REDZONES | (unsigned)PMALLOC_HARDENED)
 
 enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *name,
                                              const struct pmalloc_options *options) {
   static const struct pmalloc_options none;
-  static pthread_once_t once = PTHREAD_ONCE_INIT;
   if (!options)
     options = &none;
   size_t length = name ? strnlen(name, PMALLOC_NAME_MAX + 1) : PMALLOC_NAME_MAX + 1;
   size_t rounded = pages_round(options->chunk_size);
   if (length > PMALLOC_NAME_MAX || (options->chunk_size && rounded == 0) ||
       rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
-      options->flags & ~KNOWN_FLAGS)
+      options->flags & ~KNOWN_FLAGS || (unsigned)options->policy > PMALLOC_OFF)
     return PMALLOC_ERR_INVALID;
-  pthread_once(&once, first_time);
+  pool_environment();
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
@@ -158,6 +167,7 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
   pool->chunk_size = rounded;
   pool->backing = options->backing;
   pool->flags = options->flags | flags_of_environment;
+  pool->policy = pool_policy_chosen(options->policy);
   memcpy(pool->name, name, length + 1);
   pools_lock();
   enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
@@ -335,7 +345,18 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   out->state = pool->state;
   out->tier = pool->tier;
   out->backing = pool->backing;
-  int sound = hardened_walk(pool) == PMALLOC_OK;
+  out->chosen = pool->policy;
+  int sound = hardened_walk(pool) == PMALLOC_OK; /* else no pointer of it is followed */
+  out->policy = sound && pool->cold && pool->state == PMALLOC_PROTECTED
+                    ? (enum pmalloc_policy)pool->cold->policy
+                    : pool_policy_for(pool, PMALLOC_PLAIN);
+  if (sound && pool->record) {
+    const struct pmalloc_tally *tally = &pool->record->tally;
+    out->violations = atomic_load(&tally->violations);
+    out->stepped = atomic_load(&tally->stepped);
+    out->dropped = atomic_load(&tally->dropped);
+    out->tainted = atomic_load(&tally->tainted) != 0;
+  }
   out->chunks = sound && pool->cold ? pool->cold->chunks : 0;
   out->reserved_bytes = pool->reserved_bytes;
   out->used_bytes = pool->used_bytes;

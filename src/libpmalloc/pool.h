@@ -42,12 +42,16 @@ struct pmalloc_stats {
   enum pmalloc_tier tier;
   enum pmalloc_backing backing;
   uint32_t chunks;
-  size_t reserved_bytes; /* usable bytes of all chunks */
-  size_t used_bytes;     /* handed out and not freed, granule-rounded */
-  size_t allocations;    /* live raw allocations */
-  size_t objects;        /* marked starts in object regions */
-  size_t cold_bytes;     /* resident bytes of cold metadata mappings */
-  size_t hot_bytes;      /* resident bytes of hot metadata */
+  size_t reserved_bytes;      /* usable bytes of all chunks */
+  size_t used_bytes;          /* handed out and not freed, granule-rounded */
+  size_t allocations;         /* live raw allocations */
+  size_t objects;             /* marked starts in object regions */
+  size_t cold_bytes;          /* resident bytes of cold metadata mappings */
+  size_t hot_bytes;           /* resident bytes of hot metadata */
+  enum pmalloc_policy chosen; /* on_violation, or the process's word */
+  enum pmalloc_policy policy; /* what follows a violation; of an open pool: what would, protected */
+  int tainted;                /* a page of it was made writable by `warn` */
+  uint64_t violations, stepped, dropped; /* see struct pmalloc_tally */
 };
 
 /* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
@@ -56,12 +60,27 @@ struct pmalloc_options {
                         from there); else every chunk is that many bytes, rounded to pages (a larger
                         allocation still gets a chunk of its own) */
   enum pmalloc_backing backing;
-  unsigned flags; /* enum pmalloc_option_flags */
+  unsigned flags;             /* enum pmalloc_option_flags */
+  enum pmalloc_policy policy; /* PMALLOC_POLICY_DEFAULT: the process's, else `oops` */
 };
 
 /* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
  * set-uid program. After this call, which comes before the first pool, it is ignored. */
 void pmalloc_ignore_environment(void);
+
+/* A variable of the environment; NULL where it is not set, or none counts. */
+const char *pmalloc_environment(const char *name);
+
+/* The process's policy, PMALLOC_RODATA=oops|warn|audit|off; PMALLOC_POLICY_DEFAULT where it is not
+ * set. PMALLOC_ERR_INVALID for any other value: *value is it, and `oops` is meant. */
+enum pmalloc_status pmalloc_process_policy(enum pmalloc_policy *policy, const char **value);
+
+/* Bit 1 << policy for every policy that a pool of this process was created with. */
+unsigned pmalloc_policies_in_use(void);
+
+/* "oops", "warn", "audit" or "off"; NULL for what is none. And the other way round. */
+const char *pmalloc_policy_name(enum pmalloc_policy policy);
+enum pmalloc_policy pmalloc_policy_named(const char *name);
 
 /* The damage that the latest PMALLOC_ERR_CORRUPT of this pool was about. 1, or 0 where there was
  * none. */

@@ -5,7 +5,7 @@
  *    cold     the metadata that becomes read-only
  *    alloc    raw allocations      blocks   the free ones among them
  *    region   regions of objects   root     the root and its check word
- *    pool_seal  protect, in its three tiers
+ *    pool_seal  protect, in its three tiers    pool_policy  what follows a violation
  *    redzone  canaries around allocations   hardened  links are checked
  *    share    what another process needs to find allocations in a memfd
  *
@@ -56,7 +56,8 @@ struct pmalloc_pool {
   uintptr_t id;
   size_t chunk_size; /* 0: growing */
   enum pmalloc_backing backing;
-  unsigned flags; /* enum pmalloc_option_flags */
+  unsigned flags;             /* enum pmalloc_option_flags */
+  enum pmalloc_policy policy; /* as it was chosen; what became of it is in the cold metadata */
   struct pages_file file;
   enum pmalloc_tier tier;
   enum pmalloc_tier half; /* what a seal that stopped half-way was to become; PLAIN: none did */
@@ -112,6 +113,23 @@ static inline enum pmalloc_status pool_is_open(const pmalloc_pool *pool) {
     return pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
   return pool->inherited ? PMALLOC_ERR_FORKED : PMALLOC_OK;
 }
+
+/* How its mappings are made: without guards where nothing of it is protected. */
+static inline unsigned pool_bare(const pmalloc_pool *pool) {
+  return pool->policy == PMALLOC_OFF ? PAGES_BARE : 0U;
+}
+
+/* What becomes of the pool's policy in a tier: see pool_policy.c. */
+enum pmalloc_policy pool_policy_for(const pmalloc_pool *pool, enum pmalloc_tier tier);
+
+/* The policy of a pool that is created with this one: the process's word counts where the pool has
+ * none, and where it is `off`. */
+enum pmalloc_policy pool_policy_chosen(enum pmalloc_policy wanted);
+
+/* Reads PMALLOC_RODATA; once, from within pool_environment(), which reads all that the environment
+ * says. */
+void pool_policy_read(int ignored);
+void pool_environment(void);
 
 /* Writes the directory of the pool's allocations behind the last chunk of its memfd, for other
  * processes; makes the memfd where there is none yet. */

@@ -68,12 +68,28 @@ static enum pmalloc_status seal(pmalloc_pool *pool, int *begun) {
   return status;
 }
 
+/* A pool whose policy is `off` is in its tier by name. Its file is sealed all the same: what was
+ * promised to other processes is kept. */
+static enum pmalloc_status settle_for_less(pmalloc_pool *pool) {
+  enum pmalloc_status status = PMALLOC_OK;
+  if (pool->half == PMALLOC_IMMUTABLE)
+    status = pages_file_seal(&pool->file);
+  if (status != PMALLOC_OK)
+    return status;
+  pool->file.makeshift = 0;
+  pool->tier = pool->half;
+  pool->half = PMALLOC_PLAIN;
+  return status;
+}
+
 /* Called when every page is read-only. Fails only as long as all can be taken back; later failures
  * leave pool->half set. */
 static enum pmalloc_status seal_if_wanted(void *of) {
   pmalloc_pool *pool = of;
   int begun = 0;
   enum pmalloc_status status = PMALLOC_OK;
+  if (pool->policy == PMALLOC_OFF)
+    return settle_for_less(pool);
   if (pool->half == PMALLOC_PLAIN)
     return PMALLOC_OK;
   if (pool->half == PMALLOC_IMMUTABLE) {
@@ -93,23 +109,35 @@ static enum pmalloc_status go_on(pmalloc_pool *pool) {
 
 /* ---- what can ---- */
 
-static void set_cold_state(pmalloc_pool *pool, enum pmalloc_state state) {
-  if (pool->cold)
-    __atomic_store_n(&pool->cold->state, state, __ATOMIC_RELAXED);
+static void set_cold_state(pmalloc_pool *pool, enum pmalloc_state state, enum pmalloc_tier tier) {
+  if (!pool->cold)
+    return;
+  pool->cold->policy = pool_policy_for(pool, tier);
+  __atomic_store_n(&pool->cold->state, state, __ATOMIC_RELAXED);
+}
+
+/* Of a pool that is off, nothing is to be made read-only. */
+static const struct pages *nothing(void *of, size_t i) {
+  (void)of;
+  (void)i;
+  return NULL;
 }
 
 static enum pmalloc_status protect(pmalloc_pool *pool, enum pmalloc_tier tier) {
   enum pmalloc_status status = PMALLOC_OK;
-  if (tier == PMALLOC_SEALED)
+  int off = pool->policy == PMALLOC_OFF;
+  if (tier == PMALLOC_SEALED && !off)
     status = pages_can_seal(nth_mapping, pool);
   if (status != PMALLOC_OK)
     return status;
   pool->half = tier;
-  set_cold_state(pool, PMALLOC_PROTECTED); /* written first, while it can be */
-  status =
-      pages_protect_all(tier == PMALLOC_IMMUTABLE ? nth_slab : nth_mapping, pool, seal_if_wanted);
+  set_cold_state(pool, PMALLOC_PROTECTED, tier); /* written first, while it can be */
+  status = pages_protect_all(off                         ? nothing
+                             : tier == PMALLOC_IMMUTABLE ? nth_slab
+                                                         : nth_mapping,
+                             pool, seal_if_wanted);
   if (status != PMALLOC_OK) {
-    set_cold_state(pool, PMALLOC_OPEN);
+    set_cold_state(pool, PMALLOC_OPEN, PMALLOC_PLAIN);
     pool->half = PMALLOC_PLAIN;
     return status;
   }
@@ -124,11 +152,12 @@ static enum pmalloc_status protect_rest(void *of) {
 
 static enum pmalloc_status make_immutable(pmalloc_pool *pool) {
   size_t end = pool->file.inode ? pool->file.end : pages_page_size();
-  enum pmalloc_status status = pages_can_seal(nth_mapping, pool);
+  int off = pool->policy == PMALLOC_OFF;
+  enum pmalloc_status status = off ? PMALLOC_OK : pages_can_seal(nth_mapping, pool);
   if (status == PMALLOC_OK)
     status = share_write_directory(pool);
   if (status == PMALLOC_OK)
-    status = pages_close_all(nth_chunk, pool, &pool->file, protect_rest);
+    status = pages_close_all(nth_chunk, pool, &pool->file, off, protect_rest);
   if (status != PMALLOC_OK && pool->file.inode)
     pages_file_cut(&pool->file, end);
   return pool->half == PMALLOC_PLAIN ? status : PMALLOC_ERR_HALF_SEALED;

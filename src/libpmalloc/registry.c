@@ -437,6 +437,7 @@ static void find_object(const struct cold_chunk *chunk, struct pmalloc_where *ou
 int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
   const struct registry_range *at = registry_at(addr);
   memset(out, 0, sizeof *out);
+  out->policy = PMALLOC_OOPS;
   if (!at)
     return 0;
   struct registry_range range = *at;
@@ -454,8 +455,12 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
     out->place = PMALLOC_DESTROYED;
     return 1;
   }
-  if (is_metadata(record, record->cold, sizeof *record->cold))
+  if (is_metadata(record, record->cold, sizeof *record->cold)) {
     out->protected_ = __atomic_load_n(&record->cold->state, __ATOMIC_RELAXED) == PMALLOC_PROTECTED;
+    if (out->protected_)
+      out->policy = (enum pmalloc_policy)record->cold->policy;
+    out->tally = &record->tally;
+  }
   const struct cold_chunk *chunk = range.chunk ? sound_chunk(&range) : NULL;
   if (chunk)
     out->kind = cold_kind(chunk);
@@ -495,8 +500,56 @@ int pmalloc_registry_is_start(uintptr_t addr) {
   return answer;
 }
 
+/* The cold metadata of the pool that addr lies in, until leave(*record); else NULL. */
+static const struct cold *enter_cold(uintptr_t addr, struct registry_record **record) {
+  const struct registry_range *range = registry_at(addr);
+  if (!range || !range->chunk || !enter(range->record))
+    return NULL;
+  *record = range->record;
+  if (is_metadata(*record, (*record)->cold, sizeof *(*record)->cold))
+    return (*record)->cold;
+  leave(*record);
+  return NULL;
+}
+
+uintptr_t pmalloc_registry_root(uintptr_t addr) {
+  struct registry_record *record;
+  const struct cold *cold = enter_cold(addr, &record);
+  if (!cold)
+    return 0;
+  uintptr_t root_of_pool = __atomic_load_n(&cold->root, __ATOMIC_RELAXED);
+  leave(record);
+  return root_of_pool;
+}
+
+int pmalloc_registry_chunk(uintptr_t addr, uint32_t n, struct pmalloc_span *out) {
+  struct registry_record *record;
+  const struct cold *cold = enter_cold(addr, &record);
+  int answer = -1;
+  if (!cold)
+    return 0;
+  if (n >= __atomic_load_n(&cold->chunks, __ATOMIC_ACQUIRE)) {
+    answer = 0;
+  } else {
+    const struct cold_chunk *chunk = cold_chunk_at(cold, n);
+    if (registry_vouches(record, chunk)) {
+      out->start = (uintptr_t)chunk->pages.base;
+      out->end = out->start + cold_used(chunk) * cold_granule(chunk);
+      out->kind = cold_kind(chunk);
+      answer = 1;
+    }
+  }
+  leave(record);
+  return answer;
+}
+
 int pmalloc_registry_owns(uintptr_t addr) {
   const struct registry_range *range = registry_at(addr);
   return range && range->chunk && addr >= range->start && addr < range->end &&
          !atomic_load_explicit(&range->record->destroyed, memory_order_acquire);
+}
+
+int pmalloc_registry_is_kept(const struct pmalloc_where *where) {
+  return where->protected_ && where->policy != PMALLOC_OFF && !pages_are_off() &&
+         !(where->tally && atomic_load(&where->tally->tainted));
 }

@@ -12,6 +12,7 @@
 #ifndef PMALLOC_REGISTRY_H
 #define PMALLOC_REGISTRY_H
 
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,15 +31,25 @@ enum pmalloc_kind {
   PMALLOC_OBJECTS /* regions filled by a builder that marks object starts */
 };
 
+/* What a pool's policy did so far. Writable for ever: counts, that nothing relies on. */
+struct pmalloc_tally {
+  _Atomic uint64_t violations; /* writes that the policy let happen */
+  _Atomic uint64_t stepped;    /* of these, instructions that were single-stepped */
+  _Atomic uint64_t dropped;    /* of these, writes that the log had no room for */
+  _Atomic uint32_t tainted;    /* `warn`: a page of it is writable */
+};
+
 /* The answer. Everything in it is a copy or immutable: safe in a handler. */
 struct pmalloc_where {
   enum pmalloc_place place;
   enum pmalloc_kind kind;
-  int protected_;        /* the pool was protected */
-  const char *pool_name; /* NUL-terminated, lives as long as the process */
-  uintptr_t pool_id;     /* unique in this process, never used again */
-  uint32_t chunk_index;  /* n-th chunk of its pool */
-  uintptr_t chunk_start; /* usable bytes (place DATA, GUARD of a chunk) */
+  int protected_;              /* the pool was protected */
+  enum pmalloc_policy policy;  /* of a protected pool's data; else PMALLOC_OOPS */
+  struct pmalloc_tally *tally; /* NULL: another process's pool */
+  const char *pool_name;       /* NUL-terminated, lives as long as the process */
+  uintptr_t pool_id;           /* unique in this process, never used again */
+  uint32_t chunk_index;        /* n-th chunk of its pool */
+  uintptr_t chunk_start;       /* usable bytes (place DATA, GUARD of a chunk) */
   uintptr_t chunk_end;
   size_t offset_in_chunk; /* addr - chunk_start, place DATA only */
   uintptr_t object_start; /* nearest marked start at or below addr; 0: none */
@@ -52,6 +63,21 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out);
 
 /* 1 when addr is exactly a marked object start (place DATA). Async-signal-safe. */
 int pmalloc_registry_is_start(uintptr_t addr);
+
+/* The root of the pool that addr lies in; 0: none, or addr is in no live pool. Async-signal-safe.
+ */
+uintptr_t pmalloc_registry_root(uintptr_t addr);
+
+/* One chunk of a pool, as far as it is used. */
+struct pmalloc_span {
+  uintptr_t start, end;
+  enum pmalloc_kind kind;
+};
+/* The n-th chunk of the pool that addr lies in: 1, or 0 where there is no such chunk, or -1 where
+ * it is not what its pool says it is and must be left out. Async-signal-safe. */
+int pmalloc_registry_chunk(uintptr_t addr, uint32_t n, struct pmalloc_span *out);
+/* 1 where the pool of `where` keeps its promise: it is protected, and neither off nor tainted. */
+int pmalloc_registry_is_kept(const struct pmalloc_where *where);
 
 /* A cheap test for hot paths: 1 when addr lies in a live pool's chunk. */
 int pmalloc_registry_owns(uintptr_t addr);

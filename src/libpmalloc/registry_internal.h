@@ -20,6 +20,7 @@ struct registry_record {
   const struct pmalloc_shared *shared; /* another process's pool, mapped here; then no cold */
   atomic_uint destroyed;
   atomic_uint readers; /* lookups that are reading cold metadata right now */
+  struct pmalloc_tally tally;
   char name[];
 };
 

@@ -69,7 +69,8 @@ static int read_root(const pmalloc_pool *pool, const char *name, void **root) {
       strncmp(copy.name, name, sizeof copy.name) != 0)
     return -1;
   if ((pool->state == PMALLOC_PROTECTED || copy.state == PMALLOC_PROTECTED) &&
-      (copy.state != PMALLOC_PROTECTED || pages_is_readonly(pool->cold) == 0))
+      (copy.state != PMALLOC_PROTECTED ||
+       (copy.policy != PMALLOC_OFF && pages_is_readonly(pool->cold) == 0)))
     return -1;
   if (copy.root == 0 && copy.root_check == 0)
     return 0;

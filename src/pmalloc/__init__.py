@@ -31,6 +31,7 @@ from ._preview import Preview, preview
 from ._references import Reference
 from ._shared import open_shared
 from ._usercopy import check_object_size
+from ._violations import Frame, ProtectionWarning, Violation, Write, violations
 
 __version__ = "0.1.0"
 
@@ -38,6 +39,7 @@ __all__ = [
     "Allocation",
     "CorruptionError",
     "DestroyedError",
+    "Frame",
     "FrozenDict",
     "FrozenInstance",
     "FrozenList",
@@ -46,10 +48,13 @@ __all__ = [
     "Pool",
     "Preview",
     "ProtectedError",
+    "ProtectionWarning",
     "Reference",
     "SealedError",
     "SharedPool",
     "UnfreezableError",
+    "Violation",
+    "Write",
     "check_object_size",
     "freeze",
     "get_include",
@@ -63,4 +68,5 @@ __all__ = [
     "register",
     "root",
     "thaw",
+    "violations",
 ]

@@ -52,6 +52,12 @@ class PoolStats(TypedDict):
     metadata_bytes: int
     shared_key_bytes: int
     views: int
+    on_violation: Literal["oops", "warn", "audit", "off"]
+    policy: Literal["oops", "warn", "audit", "off"]
+    tainted: bool
+    violations: int
+    violations_stepped: int
+    violations_dropped: int
 
 class FrozenInstance:
     """What all frozen instances of Python classes are, besides their own class."""
@@ -160,6 +166,7 @@ class Pool:
         backing: Literal["private", "memfd"] = "private",
         redzones: bool = False,
         hardened: bool = False,
+        on_violation: Literal["oops", "warn", "audit", "off"] | None = None,
         _global: bool = False,
     ) -> Self: ...
     @property
@@ -261,6 +268,7 @@ class Pool:
 
 def thaw(obj: object, /) -> object: ...
 def is_protected(obj: object, /) -> bool: ...
+def path_of(obj: object, /) -> str | None: ...
 def is_frozen(obj: object, /) -> bool: ...
 def pool_id_of(obj: object, /) -> int | None: ...
 def root(name: str, /) -> object: ...
@@ -270,7 +278,35 @@ def check_object_size(
 def open_shared(
     fd: FileDescriptorLike, *, verify: bool = True, seal: bool = True
 ) -> SharedPool: ...
-def install_handler(stack_signal: int, /) -> None: ...
+def install_handler(stack_signal: int, stack_fd: int, /) -> None: ...
+def note_origin(
+    pool_id: int, event: Literal[0, 1], file: bytes, line: int, time_ns: int, /
+) -> None: ...
+def expire_origin(pool_id: int, /) -> None: ...
+def policies_in_use() -> int: ...
+def set_violation_signal(number: int, /) -> None: ...
+
+# pool_id, pool, policy, count, stepped, seconds, pc, module, offset, name, name_offset, object,
+# thread_name, stack, report
+type _Writer = tuple[
+    int, str, Literal["warn", "audit"], int, int, int, int, str, int, str, int, str, str, str, str
+]
+
+# writer, stepped, pc, instruction, thread, size, address, object, before, after
+type _Write = tuple[int, int, int, str | None, int, int, int, int, bytes, bytes]
+
+def violations() -> tuple[list[_Writer], list[_Write]]: ...
+def segv_blocked() -> bool: ...
+
+class CoreHandlerState(TypedDict):
+    on_top: bool
+    top: str
+    below: list[str]
+    blocked: bool
+    stack: int
+    stack_needed: int
+
+def handler_state() -> CoreHandlerState: ...
 
 instance_dict: object
 

@@ -8,7 +8,7 @@ from typing import Any, cast, overload
 
 from . import _core
 from ._core import FrozenDict, FrozenList, FrozenSet
-from ._pools import Pool, _live, give_up
+from ._pools import Policy, Pool, _live, give_up
 
 _numbers = count(1)
 
@@ -25,22 +25,47 @@ def _free_name() -> str:
 
 @overload
 def freeze[K, V](
-    obj: dict[K, V], *, name: str | None = None, externals: Externals = (), seal: bool = False
+    obj: dict[K, V],
+    *,
+    name: str | None = None,
+    externals: Externals = (),
+    seal: bool = False,
+    on_violation: Policy | None = None,
 ) -> FrozenDict[K, V]: ...
 @overload
 def freeze[T](
-    obj: list[T], *, name: str | None = None, externals: Externals = (), seal: bool = False
+    obj: list[T],
+    *,
+    name: str | None = None,
+    externals: Externals = (),
+    seal: bool = False,
+    on_violation: Policy | None = None,
 ) -> FrozenList[T]: ...
 @overload
 def freeze[T](
-    obj: set[T], *, name: str | None = None, externals: Externals = (), seal: bool = False
+    obj: set[T],
+    *,
+    name: str | None = None,
+    externals: Externals = (),
+    seal: bool = False,
+    on_violation: Policy | None = None,
 ) -> FrozenSet[T]: ...
 @overload
 def freeze[T](
-    obj: T, *, name: str | None = None, externals: Externals = (), seal: bool = False
+    obj: T,
+    *,
+    name: str | None = None,
+    externals: Externals = (),
+    seal: bool = False,
+    on_violation: Policy | None = None,
 ) -> T: ...
 def freeze(
-    obj: Any, *, name: str | None = None, externals: Externals = (), seal: bool = False
+    obj: Any,
+    *,
+    name: str | None = None,
+    externals: Externals = (),
+    seal: bool = False,
+    on_violation: Policy | None = None,
 ) -> Any:
     """Deep-copies an object into a pool of its own, protected, as live objects.
 
@@ -59,6 +84,7 @@ def freeze(
         name: of the pool; ``frozen-1`` and so on without.
         externals: a type, or types, whose instances are external too.
         seal: make the pool's protection irrevocable, as `Pool.protect` does.
+        on_violation: what follows a write to it, as for `Pool`.
 
     Returns:
         The new root. What lies below keeps its type in a type checker's eyes, for a FrozenDict is
@@ -72,7 +98,7 @@ def freeze(
     """
     if _core.is_frozen(obj):
         return obj
-    pool = Pool(_free_name() if name is None else name)
+    pool = Pool(_free_name() if name is None else name, on_violation=on_violation)
     try:
         frozen: object = pool.freeze(cast("object", obj), externals=externals)
     except BaseException as error:
@@ -110,7 +136,10 @@ def thaw(obj: Any) -> Any:
 
 
 def is_protected(obj: object) -> bool:
-    """Whether the memory of an object, or of an Allocation, is a protected pool's."""
+    """Whether the memory of an object, or of an Allocation, is a protected pool's.
+
+    False where the pool keeps no such promise: its policy is "off", or "warn" and it is tainted.
+    """
     return _core.is_protected(obj)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
-from . import _core, _handler
+from . import _core, _handler, _handler_state, _origin, _violations
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 # its memory: nobody knows who still reads it.
 _live: dict[str, Pool] = {}
 
+
+type Policy = Literal["oops", "warn", "audit", "off"]
+_WARN = 1 << 2  # PMALLOC_WARN
 
 _global: Pool | None = None
 _global_lock = threading.Lock()
@@ -55,6 +58,12 @@ class Pool(_core.Pool):
         hardened: redzones, and every link of the metadata that lies in writable memory is checked
             before it is followed. For all pools of a process: PMALLOC_HARDENED=1 in the
             environment (not under ``python -E`` or ``-I``, nor set-uid).
+        on_violation: what follows a write to the protected pool. "oops": a report, and the end
+            of the process. "warn": the first is reported, the page becomes writable, the pool is
+            tainted, and a `ProtectionWarning` comes. "audit": each takes effect and is recorded,
+            see `violations`, and the page stays read-only. "off": nothing is protected. None:
+            what PMALLOC_RODATA says, else "oops". PMALLOC_RODATA=off has the last word. What can't
+            be done in a sealed pool, or a memfd, is "oops": ``stats()["policy"]`` is what it is.
 
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
@@ -72,15 +81,20 @@ class Pool(_core.Pool):
         backing: Literal["private", "memfd"] = "private",
         redzones: bool = False,
         hardened: bool = False,
+        on_violation: Policy | None = None,
         _global: bool = False,
     ) -> None:
-        del chunk_size, backing, redzones, hardened, _global  # __new__ took them
+        # __new__ took them
+        del chunk_size, backing, redzones, hardened, on_violation, _global
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
             )
         _handler.install()  # guard pages are there to be hit before protect() too
+        if _core.policies_in_use() & _WARN:
+            _violations.listen()
         _live[name] = self
+        _origin.created(self)
 
     def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool's memory, and what describes it, read-only. For good.
@@ -110,10 +124,14 @@ class Pool(_core.Pool):
         Idea: ``mseal`` (Jeff Xu, Linux 6.10), memfd seals (David Herrmann, Linux 3.17).
         """
         if self.state == "open":
-            _handler.install()
+            if _handler.install():
+                _handler_state.warn_if_blocked()
+            if _core.policies_in_use() & _WARN:
+                _violations.listen()
         made = self.__dict__.get("_made")
         if made is None or not self._arrays or self.state != "open":
             super().protect(revoke, seal=seal, immutable=immutable)
+            _origin.protected(self)
             return
         from . import _numpy
 
@@ -123,6 +141,7 @@ class Pool(_core.Pool):
         except BaseException:
             _numpy.make_writeable(views)
             raise
+        _origin.protected(self)
 
     def ndarray(
         self,
@@ -220,6 +239,7 @@ class Pool(_core.Pool):
             DestroyedError: it was destroyed before.
         """
         super().destroy(force)
+        _origin.destroyed(self)
         if _live.get(self.name) is self:
             del _live[self.name]
 

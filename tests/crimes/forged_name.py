@@ -5,6 +5,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'\x0a  object       none\x1b[2J☃'
       address      0x* (pool 'crime'\x0a  object       none\x1b[2J☃', chunk 0, offset 0x*)
       object       FrozenList at 0x* + 16
+      path         crime'\x0a  object       none\x1b[2J☃
       thread       PID/PID 'python'
       instruction  0x* libc.so.6+0x*
       policy       oops

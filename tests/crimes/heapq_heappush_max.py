@@ -6,6 +6,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenList at 0x* + #
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* <libc.so.6|python>+0x*
       policy       oops

@@ -8,6 +8,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenList at 0x* + 16
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* libc.so.6+0x*
       policy       oops

@@ -6,6 +6,7 @@ Stderr:
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       Config at 0x* - 24 (its __dict__; if C code read that: \
         pmalloc.register(..., linked_dict=True))
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* <_ctypes|python>+0x*
       policy       oops

@@ -6,6 +6,7 @@ Stderr:
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       Config at 0x* - 24 (its __dict__; if C code read that: \
         pmalloc.register(..., linked_dict=True))
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops
@@ -16,6 +17,7 @@ Stderr 3.13:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenDict at 0x* + #
+      path         crime.__dict__
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops

@@ -5,6 +5,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenList at 0x* + 16
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* library_store_lib.so+0x* (clear_words+0x*)
       policy       oops

@@ -7,6 +7,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       Config at 0x* + #
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* python+0x*
       policy       oops

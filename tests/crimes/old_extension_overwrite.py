@@ -7,6 +7,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenList at 0x* + 0
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* old_extension_refcounts_lib.so+0x*
       policy       oops

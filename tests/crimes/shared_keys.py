@@ -5,6 +5,7 @@ Stderr:
     pmalloc: write to protected pool 'shared keys'
       address      0x* (pool 'shared keys', chunk 0, offset 0x*)
       object       str at 0x* + 88
+      path         none (keys that dicts share)
       thread       PID/PID 'python'
       instruction  0x* libc.so.6+0x*
       policy       oops
@@ -15,6 +16,7 @@ Stderr 3.12:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenDict at 0x* + 88
+      path         crime[0]
       thread       PID/PID 'python'
       instruction  0x* libc.so.6+0x*
       policy       oops

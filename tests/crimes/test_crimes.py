@@ -18,6 +18,10 @@ instruction's symbol is compared only in a library that the crime brings along: 
 are stripped on some systems. What faulthandler adds from 3.14 on, the thread's name and a C stack
 full of addresses, is left out.
 
+Lines about details (DETAILS below, and the native stack) differ from machine to machine: each must
+be of its form, and those that every report has must be there. They are compared only where the
+crime's own report has a line of that label; else they are left out.
+
 A crime that needs a library of its own has a C file of the same name.
 """
 
@@ -32,6 +36,7 @@ import sys
 import sysconfig
 from dataclasses import dataclass, field
 from pathlib import Path
+from platform import machine
 
 import pytest
 
@@ -42,6 +47,19 @@ C_STACK = re.compile(
     r"\nCurrent thread's C stack trace \(most recent call first\):\n"
     r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
 )
+# Lines of the report that are looked at by form, each with the form.
+PLACE_AND_TIME = r".+:\d+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+CODE_ADDRESS = r"0x[0-9a-f]+ (\S+\+0x[0-9a-f]+( \(\S+\+0x[0-9a-f]+\))?|\(in no mapped file\))"
+DETAILS = {
+    "created": PLACE_AND_TIME,
+    "protected": PLACE_AND_TIME,
+    "code": r"[0-9a-f]{2}( [0-9a-f]{2}){0,15}",
+    "extension": r"\S+",
+    "path": r".+",
+    "store": r"[a-z][a-z0-9 ]*(, \d+ bytes?( at 0x[0-9a-f]+)?)?"
+    r"(, same value|: [0-9a-f ]+ -> [0-9a-f ]+)?",
+}
+STACK = "  native stack"
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -130,6 +148,43 @@ def normalise(line: str, path: Path) -> str:
     return re.sub(r"0x[0-9a-f]+", "0x*", line)
 
 
+def leave_out_details(lines: list[str], expected: list[str]) -> list[str]:
+    """Without the lines about details, and the native stack, that the crime does not ask for."""
+    asked = {words[0] for line in expected if (words := line.split())}
+    kept, in_stack = [], False
+    for line in lines:
+        label = line[2:].split(" ", 1)[0] if line[:2] == "  " and line[2:3].isalpha() else ""
+        if in_stack and line.startswith("    "):
+            assert re.fullmatch(rf"    ({CODE_ADDRESS}|not known further: .+)", line), line
+            continue
+        in_stack = line == STACK
+        if label in DETAILS and len(line.split()) > 1:
+            assert re.fullmatch(rf"  {label:<12} {DETAILS[label]}", line), line
+        if not in_stack and (label not in DETAILS or label in asked):
+            kept.append(line)
+    return kept
+
+
+def check_details(text: str, path: Path) -> None:
+    """Every report says where its pool was made, what was executed, and from where."""
+    for report in re.findall(r"^pmalloc: .*\n  address .*\n(?:  .*\n)+", text, re.MULTILINE):
+        # Pools of another process, or of the library's own, were made by no line of Python.
+        made = re.search(r"^  created +(.+):(\d+) at", report, re.MULTILINE)
+        assert made or path.stem.startswith("shared_"), report
+        if made and made[1] == str(path):
+            assert "pmalloc" in "".join(path.read_text().splitlines()[int(made[2]) - 1 :]), report
+        if made and "write to protected" in report.splitlines()[0]:
+            assert re.search(r"^  protected ", report, re.MULTILINE), report
+        # An object that was built has a way to it; what wrote was an instruction with a name.
+        built = re.search(r"^  object       (?!none|allocation)", report, re.MULTILINE)
+        assert bool(built) == bool(re.search(r"^  path ", report, re.MULTILINE)), report
+        if "write" in report.splitlines()[0] and machine() == "x86_64":
+            assert re.search(r"^  store ", report, re.MULTILINE), report
+        pc = re.search(r"^  instruction  (0x\w+)( .*)$", report, re.MULTILINE)
+        assert pc and f"{STACK}\n    {pc[1]}{pc[2]}\n" in report, report
+        assert "in no mapped file" in pc[2] or re.search(r"^  code ", report, re.MULTILINE), report
+
+
 def settle(expected: list[str], told: list[str]) -> list[str]:
     """The expected lines, with what was told where a line leaves it open and it fits."""
     settled = list(expected)
@@ -189,7 +244,8 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
     stdout, stderr = done.stdout.decode(), done.stderr.decode()
-    told = [normalise(line, path) for line in C_STACK.sub("", stderr).splitlines()]
+    lines = leave_out_details(C_STACK.sub("", stderr).splitlines(), expected.stderr)
+    told = [normalise(line, path) for line in lines]
     if expected.raises:
         assert told[:1] == ["Traceback (most recent call last):"], stderr
         number = re.escape(expected.raises).replace(r"\#", r"\d+")
@@ -199,6 +255,7 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
     assert exit_name(done.returncode) == expected.exit, stderr
     assert stdout.splitlines() == expected.stdout
     check_addresses(stderr)
+    check_details(stderr, path)
 
 
 def test_there_are_crimes():

@@ -5,6 +5,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       tuple at 0x* + 32
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* <_ctypes|python>+0x*
       policy       oops
@@ -15,6 +16,7 @@ Stderr 3.14+:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       tuple at 0x* + 40
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* <_ctypes|python>+0x*
       policy       oops

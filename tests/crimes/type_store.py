@@ -5,6 +5,7 @@ Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       FrozenDict at 0x* + 8
+      path         crime
       thread       PID/PID 'python'
       instruction  0x* <_ctypes|python>+0x*
       policy       oops

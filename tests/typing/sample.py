@@ -122,6 +122,19 @@ def references() -> None:
         assert_type(found.address, int)
 
 
+def policies() -> None:
+    frozen = pmalloc.freeze([1], name="audited", on_violation="audit")
+    pool = pmalloc.Pool("warned", on_violation="warn")
+    assert_type(pool.stats()["tainted"], bool)
+    for violation in pmalloc.violations():
+        assert_type(violation, pmalloc.Violation)
+        assert_type(violation.writes, tuple[pmalloc.Write, ...])
+        assert_type(violation.frames, tuple[pmalloc.Frame, ...])
+        assert_type(violation.count, int)
+    category: type[RuntimeWarning] = pmalloc.ProtectionWarning
+    print(frozen, category)
+
+
 def errors() -> str:
     try:
         pmalloc.freeze(Path())

@@ -9,9 +9,33 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-SUBJECTS = ["src/pmalloc", "tests/typing/sample.py"]
+SUBJECTS = ["src/pmalloc", "src/pytest_pmalloc.py", "tests/typing/sample.py"]
 # Misuse that a type checker must refuse: each line marked so is an error, and no other.
 MISUSE = "tests/typing/misuse.py"
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
 
 # What they say does not depend on the Python that runs them: `make matrix` has them on one only.
 pytestmark = pytest.mark.skipif(

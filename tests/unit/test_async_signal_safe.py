@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,8 +19,61 @@ import pytest
 SOURCE = Path(__file__).resolve().parents[2] / "src" / "libpmalloc"
 
 # Nothing in these is for any other time than inside the handler.
-HANDLER_FILES = ["fault_refcount.c", "fault_report.c", "fault_signal.c", "fault_symbol.c"]
+HANDLER_FILES = [
+    "fault_above.c",
+    "fault_alu_x86.c",
+    "fault_audit.c",
+    "fault_cfi.c",
+    "fault_decode_x86.c",
+    "fault_elf.c",
+    "fault_json.c",
+    "fault_log.c",
+    "fault_origin.c",
+    "fault_policy.c",
+    "fault_refcount.c",
+    "fault_report.c",
+    "fault_room.c",
+    "fault_signal.c",
+    "fault_step.c",
+    "fault_store_aarch64.c",
+    "fault_store_integer_x86.c",
+    "fault_store_string_x86.c",
+    "fault_store_vector_x86.c",
+    "fault_store_x86.c",
+    "fault_symbol.c",
+    "fault_turn.c",
+    "fault_unwind.c",
+    "fault_writer.c",
+]
 HANDLER = "pmalloc_fault_on_signal"
+HANDLERS = [HANDLER, "fault_step:on_trap"]
+# What the extension gives the handler: it calls these through pointers.
+CORE = SOURCE.parent / "_core"
+CORE_FILES = [*sorted(CORE.glob("describe*.c")), CORE / "freeze_values.c"]
+HOOKS = ["describe:describe", "describe:preheader", "pm_path_write"]
+
+# What they may call of each other.
+ROOMS = [
+    "above_",
+    "audit",
+    "cfi_",
+    "elf_",
+    "fault_move_to",
+    "fault_with_room",
+    "json_",
+    "log_",
+    "origin_",
+    "policy_",
+    "refcount_",
+    "report_",
+    "step_",
+    "store_",
+    "symbol_",
+    "turn_",
+    "unwind",
+    "write",
+    "x86_",
+]
 
 # POSIX lists these as async-signal-safe, or they only compute, or they are raw system calls.
 SAFE = {
@@ -28,6 +82,10 @@ SAFE = {
     "pthread_sigmask",
     "sigemptyset",
     "sigaddset",
+    "sigdelset",
+    "sigfillset",
+    "fstat",
+    "mprotect",  # a bare system call in every C library; so POSIX's list could have it
     "getpid",
     "close",
     "pipe2",
@@ -37,10 +95,17 @@ SAFE = {
     "memmove",
     "memset",
     "memcmp",
+    "bcmp",  # what clang makes of memcmp() == 0
     "strlen",
+    "strcmp",
+    "strncmp",
+    "memchr",
+    "fstat",
+    "strcpy",
     "nanosleep",
     "sysconf",  # _SC_PAGESIZE: a word that the C library has at hand
     "__errno_location",
+    "_PyUnicode_IsPrintable",  # a look into a table
     # What compilers put in on their own, with hardening switched on.
     "__stack_chk_fail",
     "__memcpy_chk",
@@ -56,6 +121,9 @@ pytestmark = pytest.mark.skipif(
 
 Graph = dict[str, set[str]]
 
+# Types and singletons, whose addresses are compared with.
+CPYTHON_DATA = re.compile(r"P[ym]\w+_Type|_Py_\w+Struct")
+
 
 def run(*command: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
@@ -70,6 +138,8 @@ def call_graph(cc: str, level: str, sources: list[Path], folder: Path) -> Graph:
     for source in sources:
         target = folder / (source.stem + ".o")
         flags = ["-std=c11", "-D_GNU_SOURCE", level, "-fPIC", "-ffunction-sections"]
+        if source.parent == CORE:
+            flags += ["-I", sysconfig.get_path("include")]
         run(cc, *flags, f"-I{SOURCE}", f"-I{SOURCE.parents[1] / 'include'}", "-c", str(source),
             "-o", str(target))  # fmt: skip
         local, data = set(), set()
@@ -93,7 +163,9 @@ def call_graph(cc: str, level: str, sources: list[Path], folder: Path) -> Graph:
                     graph.setdefault(caller, set())
             elif caller and (entry := re.match(r"[0-9a-f]+ R_\S+\s+(\S+?)([+-]0x.*)?$", line)):
                 name = re.sub(r"^\.text\.(unlikely\.)?", "", entry[1])
-                if not name.startswith((".", "_GLOBAL_OFFSET_TABLE_")) and name not in data:
+                if name in data or name.startswith((".", "_GLOBAL_OFFSET_TABLE_")):
+                    continue
+                if not CPYTHON_DATA.fullmatch(name):
                     graph[caller].add(known(name))
         for name in run("nm", "-P", str(target)).splitlines():
             if name.split()[1] in "tT":
@@ -118,11 +190,23 @@ def unsafe_ways(graph: Graph, start: str) -> Iterator[str]:
 @pytest.mark.parametrize("cc", COMPILERS)
 def test_handler_reaches_only_what_is_safe(cc: str, level: str, tmp_path: Path) -> None:
     graph = call_graph(cc, level, sorted(SOURCE.glob("*.c")), tmp_path)
-    assert HANDLER in graph
-    assert list(unsafe_ways(graph, HANDLER)) == []
+    for handler in HANDLERS:
+        assert handler in graph
+        assert list(unsafe_ways(graph, handler)) == []
     # The walk does see where the handler goes.
     callers = set().union(*graph.values())
     assert {"pages_peek", "pmalloc_registry_find", "pmalloc_refcount_skip"} <= callers
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("cc", COMPILERS)
+def test_hooks_reach_only_what_is_safe(cc: str, level: str, tmp_path: Path) -> None:
+    graph = call_graph(cc, level, [*sorted(SOURCE.glob("*.c")), *CORE_FILES], tmp_path)
+    for hook in HOOKS:
+        assert hook in graph
+        assert list(unsafe_ways(graph, hook)) == []
+    callers = set().union(*graph.values())
+    assert {"pages_peek", "pmalloc_registry_chunk", "_PyUnicode_IsPrintable"} <= callers
 
 
 @pytest.mark.parametrize("source", HANDLER_FILES)
@@ -131,7 +215,10 @@ def test_handler_files_need_only_what_is_safe(cc: str, source: str, tmp_path: Pa
     graph = call_graph(cc, "-O2", [SOURCE / source], tmp_path)
     callees = set().union(*graph.values()) - set(graph)
     rooms_below = ("pages_peek", "pages_page_size", "pmalloc_registry_")
-    rooms_beside = ("pmalloc_symbol_", "pmalloc_refcount_", "pmalloc_write", "pmalloc_report_")
+    rooms_beside = tuple(f"pmalloc_{room}" for room in ROOMS)
+    rooms_below += ("pages_poke", "pages_let_write", "pages_protect_again")
+    if source == "fault_log.c":
+        rooms_below += ("pages_map",)  # ahead, in pmalloc_log_ready()
     assert [n for n in callees - SAFE if not n.startswith(rooms_below + rooms_beside)] == []
 
 

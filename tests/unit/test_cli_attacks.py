@@ -1,4 +1,4 @@
-"""`pmalloc doctor`: the attack table, cell by cell, on the kernel that runs here.
+"""`pmalloc doctor --attack`: the attack table, cell by cell, on the kernel that runs here.
 
 Each attack is tried on ordinary memory first: a cell is only believed where the attack works
 there. So no test here passes because an attack was written badly.
@@ -6,10 +6,7 @@ there. So no test here passes because an attack was written badly.
 
 import json
 import os
-import platform
 import re
-import subprocess
-import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -21,16 +18,13 @@ import pmalloc
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
+from sandboxed import IO_URING_SETUP, MSEAL, USERFAULTFD, sandboxed
 from typer.testing import CliRunner
 
-from pmalloc.cli import probes
 from pmalloc.cli.app import app
 from pmalloc.cli.attacks import arena, calls, table, tries
 
 ROOT = Path(__file__).parents[2]
-ARM = platform.machine() == "aarch64"
-MSEAL, IO_URING_SETUP = 462, 425
-USERFAULTFD, MEMFD_CREATE, PROCESS_VM_READV = (282, 279, 270) if ARM else (323, 319, 310)
 
 
 @pytest.fixture(scope="module")
@@ -151,34 +145,6 @@ def test_an_attack_that_changes_nothing_proves_nothing():
 
 # ---- the command ----
 
-# A process in which system calls of some numbers fail, as under a kernel that has not got them.
-SANDBOX = """
-import ctypes, struct, sys
-libc = ctypes.CDLL(None, use_errno=True)
-errno, numbers = int(sys.argv[1]), [int(n) for n in sys.argv[2].split(",")]
-code = [(0x20, 0, 0, 0)]
-for n in numbers:
-    code += [(0x15, 0, 1, n), (0x06, 0, 0, 0x00050000 | errno)]
-code += [(0x06, 0, 0, 0x7FFF0000)]
-raw = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in code))
-program = struct.pack("HxxxxxxQ", len(code), ctypes.addressof(raw))
-assert libc.prctl(38, 1, 0, 0, 0) == 0
-assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
-sys.argv = ["pmalloc", *sys.argv[3:]]
-from pmalloc.cli import main
-sys.exit(main())
-"""
-
-
-def sandboxed(error: int, numbers: list[int], *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", SANDBOX, str(error), ",".join(map(str, numbers)), *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
 
 def test_a_kernel_without_mseal_io_uring_and_userfaultfd():
     numbers = [MSEAL, IO_URING_SETUP, USERFAULTFD]
@@ -196,40 +162,6 @@ def test_a_kernel_without_mseal_io_uring_and_userfaultfd():
 
     done = sandboxed(1, [MSEAL], "doctor", "--attack")
     assert done.returncode == 0 and "mseal is refused: EPERM" in done.stdout
-
-
-def test_doctor_in_a_sandbox():
-    numbers = [MSEAL, MEMFD_CREATE, IO_URING_SETUP, PROCESS_VM_READV]
-    done = sandboxed(38, numbers, "doctor", "--json")
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
-    found = {finding["name"]: finding for finding in json.loads(done.stdout)["findings"]}
-    assert found["protect()"]["status"] == "ok"
-    for name in ("protect(seal=True)", "protect(immutable=True)", "process_vm_readv"):
-        assert found[name]["status"] == "missing"
-        assert found[name]["consequence"] and found[name]["remedy"]
-    assert found["protect(seal=True)"]["detail"] == "no mseal in this kernel"
-    assert found["io_uring"]["status"] == "ok"
-
-
-def test_doctor_on_this_machine():
-    done = CliRunner().invoke(app, ["doctor"])
-    assert done.exit_code == 0, done.output
-    rows = {probe.__name__: probe() for probe in probes.PROBES}
-    for finding in rows.values():
-        assert finding.name in done.output
-        assert finding.status in {"ok", "missing", "note"}
-        assert finding.status == "ok" or (finding.consequence and finding.remedy)
-    assert platform.python_version() in rows["_python"].detail
-
-
-def test_a_machine_that_protects_nothing(monkeypatch):
-    monkeypatch.setattr(arena, "unavailable", lambda _: "mprotect does nothing")
-    done = CliRunner().invoke(app, ["doctor", "--json"])
-    assert done.exit_code == 1
-    said = json.loads(done.output)
-    assert not said["ok"]
-    [broken] = [one for one in said["findings"] if one["status"] == "broken"]
-    assert (broken["name"], broken["detail"]) == ("protect()", "mprotect does nothing")
 
 
 def test_a_store_that_goes_through_is_found(monkeypatch):

@@ -108,6 +108,36 @@ def test_pools_in_every_state():
     assert many.bytes == 300 * 4096 == many.used_bytes
 
 
+POLICIES = """
+import ctypes, warnings
+warnings.simplefilter("ignore")
+kept = []
+for policy in ("oops", "warn", "audit", "off"):
+    pool = pmalloc.Pool(policy, on_violation=policy)
+    kept.append(pool.alloc(3 * 4096))
+    pool.protect()
+ctypes.memset(kept[1].address, 1, 1)
+ctypes.memset(kept[2].address, 1, 1)
+ctypes.memset(kept[2].address, 1, 1)
+"""
+
+
+def test_policies_and_what_they_let_happen():
+    with running(POLICIES) as child:
+        seen = beacon.look(child.pid)
+        done = command("maps", str(child.pid))
+    pools = {pool.name: pool for pool in seen.pools if pool.name != "shared keys"}
+    assert {name: pool.policy for name, pool in pools.items()} == {name: name for name in pools}
+    assert [(p.tainted, p.violations) for p in pools.values()] == [
+        *((False, 0), (True, 1), (False, 2), (False, 0))
+    ]
+    assert not any(pool.problems for pool in pools.values()) and done.returncode == 0
+    rows = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines() if line.strip()}
+    assert rows["warn"].endswith("warn, tainted, 1 write")
+    assert rows["audit"].endswith("audit, 2 writes")
+    assert rows["off"].split()[-1] == "off"
+
+
 def kernel_tells_seals() -> bool:
     """Whether smaps has the flag `sl`: later than mseal itself."""
 
@@ -383,7 +413,7 @@ def test_the_table():
     lines = done.stdout.splitlines()
     assert lines[0].startswith(f"process {child.pid} ")
     [row] = [line.split() for line in lines if line.startswith("frozen ")]
-    assert row[1] == "protected" and row[-1] == "private"
+    assert row[1] == "protected" and row[-2:] == ["private", "oops"]
     assert "  ... 293 more chunks: --all" in done.stdout
     assert "gone" not in done.stdout.split("pool ", 1)[1]
     assert "chunk 299" in everything.stdout and "\ngone " in everything.stdout

@@ -4,8 +4,13 @@ A ```python block that starts with ``# runs`` begins a program; blocks after it 
 ``# goes on`` belong to it. Each program runs by itself and has to exit 0. The ```text blocks
 after a block of it are what it prints, on stdout or stderr: the lines must come in that order.
 Numbers, addresses and file paths may differ.
+
+A ```python block that starts with ``# NAME.py`` is a file, and a ```console block after it a
+session in its folder: commands behind ``$``, and what they print. A line ``...`` stands for any
+lines, ``...`` in a line for any text.
 """
 
+import importlib.util
 import os
 import re
 import resource
@@ -51,12 +56,46 @@ def programs(page: Path) -> list[Program]:
 PROGRAMS = [program for page in PAGES for program in programs(page)]
 
 
+@dataclass
+class Session:
+    name: str
+    files: dict[str, str]
+    commands: list[tuple[str, list[str]]]  # and what each prints
+
+
+def sessions(page: Path) -> list[Session]:
+    found: list[Session] = []
+    files: dict[str, str] = {}
+    for m in FENCE.finditer(page.read_text()):
+        language, body = m.groups()
+        if language == "python" and (named := re.match(r"# (\w+\.py)\n", body)):
+            files = {named[1]: body[named.end() :]}
+        elif language == "console":
+            commands: list[tuple[str, list[str]]] = []
+            for line in body.splitlines():
+                if line.startswith("$ "):
+                    commands.append((line[2:], []))
+                else:
+                    commands[-1][1].append(line)
+            found.append(Session(f"{page.name}-{len(found) + 1}", files, commands))
+    return found
+
+
+SESSIONS = [session for page in PAGES for session in sessions(page)]
+
+
 def normalise(line: str) -> str:
-    if line.startswith("  instruction "):
-        return "  instruction"
+    # What differs from machine to machine; tests/unit/test_report.py looks at it.
+    if m := re.match(r"  (instruction|store|created|protected|code) ", line):
+        return f"  {m[1]}"
     line = re.sub(r"(  thread +).*", r"\1", line)
     line = re.sub(r'File ".*?([^/"]+)", line \d+', r'File "\1"', line)
     return re.sub(r"0x[0-9a-f]+|\d+", "#", line).rstrip()
+
+
+def squeeze(line: str) -> str:
+    """Columns are as wide as what stands in them."""
+    return re.sub(r"(?<=\S) {2,}", "  ", normalise(line))
 
 
 def check_lines(block: list[str], output: list[str], told: str) -> None:
@@ -88,9 +127,55 @@ def test_program(program: Program, tmp_path: Path):
     )
     told = done.stdout + done.stderr
     assert done.returncode == 0, told
-    output = [normalise(line) for line in told.splitlines()]
+    # The frames of a native stack are as many as there are.
+    short = re.sub(
+        r"^  native stack\n(    .*\n)+", "  native stack\n    ...\n", told, flags=re.MULTILINE
+    )
+    output = [normalise(line) for line in short.splitlines()]
     for block in program.prints:
         check_lines(block, output, told)
+
+
+PREAMBLE = f"""
+pmalloc() {{ {sys.executable} -m pmalloc "$@"; }}
+pytest() {{ {sys.executable} -m pytest -p pytest_pmalloc -p no:cacheprovider "$@"; }}
+"""
+
+
+@pytest.mark.parametrize("session", SESSIONS, ids=lambda s: s.name)
+def test_session(session: Session, tmp_path: Path):
+    for name, source in session.files.items():
+        (tmp_path / name).write_text(source)
+    said = "\0\n"
+    script = PREAMBLE + "".join(
+        f"{command}\nstatus=$?; printf '\\0\\n'; (exit $status)\n"
+        for command, _ in session.commands
+    )
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTEST", "PMALLOC"))}
+    if importlib.util.find_spec("pytest_pmalloc") is None:  # pmalloc is not installed
+        environment["PYTHONPATH"] = f"{environment.get('PYTHONPATH', '')}:{ROOT / 'src'}"
+    done = subprocess.run(
+        ["bash", "-c", script],
+        cwd=tmp_path,
+        env={**environment, "COLUMNS": "80"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    parts = done.stdout.split(said)
+    assert len(parts) == len(session.commands) + 1, done.stdout
+    for (command, wanted), told in zip(session.commands, parts, strict=False):
+        pattern = "".join(
+            r"(?:.*\n)*?"
+            if line == "..."
+            else re.escape(squeeze(line)).replace(r"\.\.\.", ".*") + "\n"
+            for line in wanted
+        )
+        plain = "".join(squeeze(line) + "\n" for line in told.splitlines())
+        assert re.fullmatch(pattern, plain), f"$ {command}\n{told}"
 
 
 def test_the_tour_is_there():

@@ -53,6 +53,12 @@ def test_a_new_pool_is_empty(name: str):
         "allocations": 0,
         "objects": 0,
         "views": 0,
+        "on_violation": "oops",
+        "policy": "oops",
+        "tainted": False,
+        "violations": 0,
+        "violations_stepped": 0,
+        "violations_dropped": 0,
     }
     assert pool.name == name
     assert pool.root is None

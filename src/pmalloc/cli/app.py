@@ -8,7 +8,8 @@ import typer
 
 from pmalloc import __version__
 
-from . import doctor, maps, preview
+from . import doctor, explain, maps, preview
+from . import run as run_program
 
 app = typer.Typer(
     name="pmalloc",
@@ -21,6 +22,21 @@ app = typer.Typer(
 app.command()(maps.maps)
 app.command()(doctor.doctor)
 app.command()(preview.preview)
+app.command()(explain.explain)
+
+
+@app.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    add_help_option=False,
+)
+def run(
+    arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="[OPTIONS] SCRIPT|-m MODULE [ARGUMENT ...]")
+    ] = None,
+) -> None:
+    """Runs a program under a policy, and says whether it wrote to protected memory."""
+    # main() does not come here; who calls the app itself does.
+    raise typer.Exit(run_program.main(arguments or []))
 
 
 def _version(wanted: bool) -> None:

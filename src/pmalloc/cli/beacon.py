@@ -46,6 +46,9 @@ _COLD_MAGIC = 0x636F6C64706D616C
 _LARGEST_MAPPING_SEARCHED = 64 << 20
 _TRIES = 6
 _SEALED = ("sealed", "immutable")
+_POLICIES = ("", "oops", "warn", "audit", "off")  # as numbered in pmalloc.h
+_OFF = "off"
+_TALLY = ("pool.record", "record", "record.violations", "record.tainted")
 
 _NEEDED = (
     *(f"pool.{m}" for m in ("older", "state", "id", "cold", "slabs", "name")),
@@ -121,6 +124,9 @@ class PoolSeen:
     allocations: int | None = None
     objects: int | None = None
     metadata_bytes: int = 0
+    policy: str = ""  # what follows a violation; "" where that version does not say
+    tainted: bool = False  # `warn` made a page of it writable
+    violations: int | None = None  # writes that its policy let happen
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     problems: list[str] = field(default_factory=list[str])
 
@@ -276,6 +282,11 @@ def _pool(
             if f"pool.{name}" in beacon.fields:
                 setattr(pool, name, beacon.word(raw, f"pool.{name}"))
         cold = beacon.word(raw, "pool.cold")
+        known = all(name in beacon.fields for name in _TALLY)
+        if known and (record := beacon.word(raw, "pool.record")):
+            tally = read_exactly(memory, record, beacon.fields["record"][1])
+            pool.violations = beacon.word(tally, "record.violations")
+            pool.tainted = beacon.word(tally, "record.tainted") != 0
         if cold:
             _cold(memory, beacon, mappings, pool, cold, room)
             _slabs(memory, beacon, pool, beacon.word(raw, "pool.slabs"))
@@ -294,6 +305,11 @@ def _cold(
     name = raw[beacon.fields["cold.name"][0] :].partition(b"\0")[0][:_NAME_BYTES]
     if beacon.word(raw, "cold.id") != pool.id or printable(name) != pool.name:
         raise Broken(f"it belongs to pool {printable(name)!r}")
+    if "cold.policy" in beacon.fields:
+        number = beacon.word(raw, "cold.policy")
+        if number >= len(_POLICIES):
+            raise Broken(f"its policy is {number}, and there is no such policy")
+        pool.policy = _POLICIES[number]
     count = beacon.word(raw, "cold.chunks")
     if count > room:
         raise Broken(f"it has {count} chunks")
@@ -337,10 +353,13 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
     chunk.backing = covering[0].backing
     if mappings.tell_seals:
         chunk.sealed = all(mapping.sealed for mapping in covering)
-        if pool.state in _SEALED and not chunk.sealed:
+        if pool.state in _SEALED and not chunk.sealed and pool.policy != _OFF:
             pool.problems.append(f"chunk {index} is not sealed, and the pool is {pool.state}")
     pool.backing = chunk.backing
-    if pool.state not in {"open", "destroyed"} and any(mode[1] == "w" for mode in modes):
+    writable = any(mode[1] == "w" for mode in modes)
+    if writable and not (
+        pool.state in {"open", "destroyed"} or pool.tainted or pool.policy == _OFF
+    ):
         pool.problems.append(f"chunk {index} is writable, and the pool is {pool.state}")
 
 

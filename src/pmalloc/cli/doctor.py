@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import platform
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
+from . import findings
+from .findings import machine
 from .output import JSON_HELP, console, print_json, table
 
 if TYPE_CHECKING:
     from .attacks.arena import Cell, Try
-    from .probes import Finding
 
 _STYLES = {"ok": "green", "missing": "yellow", "note": "cyan", "broken": "bold red"}
 
@@ -41,44 +41,28 @@ def doctor(
         _look(as_json)
 
 
-def _machine() -> str:
-    return f"{platform.system()} {platform.release()}, {platform.machine()}"
-
-
 # ---- what there is ----
 
 
 def _look(as_json: bool) -> None:
     from . import probes
 
-    findings = probes.run()
-    broken = any(finding.status == probes.BROKEN for finding in findings)
+    found = probes.run()
     if as_json:
-        print_json(
-            {
-                "machine": _machine(),
-                "ok": not broken,
-                "findings": [dataclasses.asdict(finding) for finding in findings],
-            }
-        )
+        print_json(findings.as_dict(found))
     else:
         out = console()
-        out.print(_machine())
+        out.print(machine())
         rows = table("", "", "")
-        for finding in findings:
+        for finding in found:
             rows.add_row(
-                finding.name, Text(finding.status, _STYLES[finding.status]), _explained(finding)
+                finding.name,
+                Text(finding.status, _STYLES[finding.status]),
+                findings.explained(finding),
             )
         out.print(rows)
-    if broken:
-        raise typer.Exit(1)
-
-
-def _explained(finding: Finding) -> str:
-    lines = [finding.detail, finding.consequence]
-    if finding.remedy:
-        lines.append(f"remedy: {finding.remedy}")
-    return "\n".join(line for line in lines if line)
+    if status := findings.status(found):
+        raise typer.Exit(status)
 
 
 # ---- what is stopped ----
@@ -93,7 +77,7 @@ def _attack(verbose: bool, as_json: bool) -> None:
     if as_json:
         print_json(
             {
-                "machine": _machine(),
+                "machine": machine(),
                 "as_expected": not surprising,
                 "rows": [
                     {
@@ -111,7 +95,7 @@ def _attack(verbose: bool, as_json: bool) -> None:
         )
     else:
         out = console()
-        out.print(f"{_machine()}: what is stopped, tried just now")
+        out.print(f"{machine()}: what is stopped, tried just now")
         heads = [HEADS[tier].strip("`") for tier in TIERS]
         rows = table("attack", *heads)
         for row in ROWS:

@@ -69,16 +69,18 @@ def _show(out: Console, seen: ProcessSeen, every: bool) -> None:
     if seen.changing:
         out.print("it changed during each of several readings: this is the last one")
     shown = seen.pools if every else alive
+    policies = any(pool.policy not in {"", "oops"} for pool in shown)
     if shown:
         rows = table(
             *("pool", "state", "bytes", "used", "allocations", "objects", "pages", "backing"),
+            *(("policy",) if policies else ()),
             right=("bytes", "used", "allocations", "objects"),
         )
         for pool in shown:
-            rows.add_row(*_pool_row(pool))
+            rows.add_row(*_pool_row(pool, policies))
             chunks = pool.chunks if every or len(pool.chunks) <= _FEW else pool.chunks[: _FEW - 1]
             for chunk in chunks:
-                rows.add_row(*_chunk_row(chunk), style="dim")
+                rows.add_row(*_chunk_row(chunk), *([""] if policies else []), style="dim")
             if rest := len(pool.chunks) - len(chunks):
                 rows.add_row(f"  ... {rest} more chunks: --all", style="dim")
         out.print(rows)
@@ -93,7 +95,7 @@ def _number(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
 
 
-def _pool_row(pool: PoolSeen) -> tuple[Text | str, ...]:
+def _pool_row(pool: PoolSeen, policies: bool) -> tuple[Text | str, ...]:
     return (
         Text(pool.name, style="bold"),
         Text(pool.state, style=_STYLES.get(pool.state, "")),
@@ -103,7 +105,16 @@ def _pool_row(pool: PoolSeen) -> tuple[Text | str, ...]:
         _number(pool.objects),
         "",
         pool.backing,
+        *((_policy(pool),) if policies else ()),
     )
+
+
+def _policy(pool: PoolSeen) -> Text:
+    """`warn, tainted, 3 writes`."""
+    words = [pool.policy] + ["tainted"] * pool.tainted
+    if pool.violations:
+        words.append("1 write" if pool.violations == 1 else f"{pool.violations:,} writes")
+    return Text(", ".join(filter(None, words)), style="bold red" if pool.violations else "")
 
 
 def _chunk_row(chunk: Chunk) -> tuple[str, ...]:

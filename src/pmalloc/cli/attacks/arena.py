@@ -96,7 +96,9 @@ class Protected:
 
     def __init__(self, tier: str) -> None:
         self.tier = tier
-        options: dict[str, Any] = {"backing": "memfd"} if tier == table.IMMUTABLE else {}
+        options: dict[str, Any] = {"on_violation": "oops"}
+        if tier == table.IMMUTABLE:
+            options["backing"] = "memfd"
         self.pool = Pool("attacked", chunk_size=PAGE, **options)
         self.allocation = self.pool.alloc(PAGE, align=PAGE)  # hardened: redzones around it
         self.address = self.allocation.address

@@ -35,6 +35,8 @@ _ARM = platform.machine() == "aarch64"
 _SYS_USERFAULTFD = 282 if _ARM else 323
 _SYS_IO_URING_SETUP, _SYS_IO_URING_ENTER, _SYS_IO_URING_REGISTER = 425, 426, 427
 _SYS_MSEAL = 462
+_SYS_PKEY_ALLOC = 289 if _ARM else 330
+_AT_MINSIGSTKSZ = 51
 _PR_SET_VMA = 0x53564D41
 
 _P, _N, _I, _L = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_long
@@ -49,6 +51,7 @@ libc.remap_file_pages.argtypes = (_P, _N, _I, _N, _I)
 libc.shmget.argtypes = (_I, _N, _I)
 libc.write.argtypes = libc.read.argtypes = (_I, _P, _N)
 libc.syscall.restype = libc.ptrace.restype = _L
+libc.getauxval.argtypes, libc.getauxval.restype = (ctypes.c_ulong,), ctypes.c_ulong
 libc.ptrace.argtypes = (_L, _I, _P, _P)
 
 
@@ -122,6 +125,22 @@ def vm_readv(address: int, size: int) -> bytes:
     spans = (ctypes.byref(here), ctypes.c_ulong(1), ctypes.byref(there), ctypes.c_ulong(1))
     must(libc.process_vm_readv(os.getpid(), *spans, ctypes.c_ulong(0)))
     return into.raw
+
+
+def pkey_alloc() -> int:
+    """A protection key of the CPU."""
+    return syscall(_SYS_PKEY_ALLOC, 0, 0)
+
+
+def least_signal_stack() -> int:
+    """What the kernel puts on the stack of a signal handler of this CPU, at most; 0: unknown."""
+    size: int = libc.getauxval(_AT_MINSIGSTKSZ)
+    return size
+
+
+def call(address: int) -> None:
+    """Runs the function of no arguments that begins there."""
+    ctypes.CFUNCTYPE(None)(address)()
 
 
 # ---- userfaultfd ----

@@ -1,96 +1,34 @@
-"""What this machine allows: each thing is tried, in a child of its own, not looked up.
-
-A version number says little: distributions leave features out, and sandboxes forbid them.
-"""
+"""Memory: the tiers of protection, and what the kernel has to make pools cheap."""
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import mmap
-import multiprocessing
 import os
-import platform
-import signal
-import sys
-import sysconfig
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from .attacks import arena, calls, table
-from .attacks.calls import GENUINE, PAGE
+from pmalloc.cli.attacks import arena, calls, table
+from pmalloc.cli.attacks.calls import GENUINE, PAGE
 
-OK = "ok"
-MISSING = "missing"  # pmalloc works without it, and gives less
-NOTE = "note"  # nothing is missing, and you should know
-BROKEN = "broken"  # pmalloc does not do its work here
+from . import python
+from .finding import BROKEN, MISSING, NOTE, OK, Finding, page, tried
 
 _HUGE = 2 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What came of one probe."""
-
-    name: str
-    status: str
-    detail: str
-    consequence: str = ""  # where it is not ok
-    remedy: str = ""
-
-
-def _tried(work: Callable[[], str]) -> str | None:
-    """Runs work() in a child; what was wrong with it, or None. An OSError is its errno."""
-
-    def told() -> dict[str, Any]:
-        try:
-            return {"wrong": work()}
-        except OSError as error:
-            return {"wrong": errno.errorcode.get(error.errno or 0, str(error))}
-
-    said = arena.in_arena(told)
-    if "killed" in said:
-        return f"killed by {signal.Signals(said['killed']).name}"
-    return said.get("failed") or said["wrong"] or None
-
-
-def _page() -> int:
-    address = calls.mmap_at(0, PAGE, fixed=False)
-    calls.store(address, GENUINE)
-    return address
-
-
-# ---- Python ----
-
-
-def _python() -> Finding:
-    build = "debug" if hasattr(sys, "gettotalrefcount") else "release"
-    text = f"{platform.python_implementation()} {platform.python_version()}, {build} build"
-    # pmalloc was imported, or there were no command: its self-test compared object layouts.
-    return Finding(
-        "Python", OK, f"{text}, {sysconfig.get_platform()}; self-test of object layouts passed"
-    )
-
-
-def _start_method() -> Finding:
-    method = multiprocessing.get_all_start_methods()[0]  # the default, and asking fixes nothing
-    if method == "fork":
-        return Finding("multiprocessing", OK, "starts workers by fork: they share frozen objects")
-    return Finding(
-        "multiprocessing",
-        NOTE,
-        f"starts workers by {method}",
-        "workers get frozen objects as pickled, thawed copies: nothing is shared",
-        'ask for fork: multiprocessing.get_context("fork")',
-    )
 
 
 # ---- the tiers ----
 
 
-def _protect() -> Finding:
+def protect() -> Finding:
+    """The least of it: a store into a protected page ends the process."""
+    if python.is_off():
+        return Finding(
+            "protect()",
+            BROKEN,
+            "PMALLOC_RODATA=off: in this process, too",
+            "nothing is protected, and the rows below can't be tried",
+            "unset PMALLOC_RODATA",
+        )
     if why := arena.unavailable(table.PROTECT):
         return Finding(
             "protect()", BROKEN, why, "no pool can be protected", "read the reason given"
@@ -107,15 +45,17 @@ def _protect() -> Finding:
     )
 
 
-def _seal() -> Finding:
+def seal() -> Finding:
+    """Nobody in the process can undo it."""
+
     def work() -> str:
-        address = _page()
+        address = page()
         calls.must(calls.libc.mprotect(address, PAGE, mmap.PROT_READ))
         calls.seal(address, PAGE)
         back = calls.libc.mprotect(address, PAGE, calls.READ_WRITE)
         return "" if back == -1 else "mprotect undid it"
 
-    wrong = _tried(work)
+    wrong = tried(work)
     wrong = arena.no_mseal(wrong) if wrong else arena.unavailable(table.SEAL)
     if not wrong:
         return Finding("protect(seal=True)", OK, "mseal works: a sealed page stays read-only")
@@ -128,7 +68,9 @@ def _seal() -> Finding:
     )
 
 
-def _immutable() -> Finding:
+def immutable() -> Finding:
+    """Nobody at all can."""
+
     def work() -> str:
         fd = os.memfd_create("probe", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.write(fd, GENUINE)
@@ -140,7 +82,7 @@ def _immutable() -> Finding:
             return ""
         return "a sealed memfd was written"
 
-    wrong = _tried(work) or arena.unavailable(table.IMMUTABLE)
+    wrong = tried(work) or arena.unavailable(table.IMMUTABLE)
     name = "protect(immutable=True)"
     if not wrong:
         return Finding(name, OK, "memfd seals and mseal work: nothing writes such a page again")
@@ -156,13 +98,15 @@ def _immutable() -> Finding:
 # ---- what makes pools cheap, and reports good ----
 
 
-def _guards() -> Finding:
+def guards() -> Finding:
+    """Guard pages that take no mapping of their own."""
+
     def work() -> str:
-        address = _page()
+        address = page()
         calls.must(calls.libc.madvise(address, PAGE, calls.MADV_GUARD_INSTALL))
         return "" if calls.load(address, 1) is None else "a guard page can be read"
 
-    wrong = _tried(work)
+    wrong = tried(work)
     name = "guard markers"
     if not wrong:
         return Finding(name, OK, "MADV_GUARD_INSTALL works: a chunk takes one mapping")
@@ -175,13 +119,20 @@ def _guards() -> Finding:
     )
 
 
-def _mappings() -> Finding:
+def mappings() -> Finding:
+    """How many the kernel gives to a process."""
     try:
         limit = int(Path("/proc/sys/vm/max_map_count").read_text())
     except (OSError, ValueError):
         return Finding("mappings", NOTE, "vm.max_map_count can't be read", "", "mount /proc")
+    try:
+        used = len(Path("/proc/self/maps").read_text().splitlines())
+    except OSError:
+        used = 0
     if limit >= 65530:
-        return Finding("mappings", OK, f"a process may have {limit:,} (vm.max_map_count)")
+        return Finding(
+            "mappings", OK, f"a process may have {limit:,} (vm.max_map_count); this one has {used}"
+        )
     return Finding(
         "mappings",
         NOTE,
@@ -191,13 +142,15 @@ def _mappings() -> Finding:
     )
 
 
-def _names() -> Finding:
+def names() -> Finding:
+    """What /proc/PID/maps calls a pool."""
+
     def work() -> str:
-        address = _page()
+        address = page()
         calls.name_anonymous(address, PAGE, "pmalloc:probe")
         return "" if "[anon:pmalloc:probe]" in Path("/proc/self/maps").read_text() else "no effect"
 
-    wrong = _tried(work)
+    wrong = tried(work)
     name = "names of mappings"
     if not wrong:
         return Finding(name, OK, "/proc/PID/maps shows [anon:pmalloc:NAME]")
@@ -210,7 +163,9 @@ def _names() -> Finding:
     )
 
 
-def _huge_pages() -> Finding:
+def huge_pages() -> Finding:
+    """For large pools."""
+
     def work() -> str:
         room = calls.mmap_at(0, 2 * _HUGE, fixed=False)
         start = (room + _HUGE - 1) & -_HUGE
@@ -220,7 +175,7 @@ def _huge_pages() -> Finding:
         huge = [line.split()[1] for line in smaps if line.startswith("AnonHugePages:")]
         return "" if any(int(kib) for kib in huge) else "the kernel gave small pages"
 
-    wrong = _tried(work)
+    wrong = tried(work)
     if not wrong:
         return Finding("huge pages", OK, "MADV_HUGEPAGE works: chunks of 2 MiB get huge pages")
     return Finding(
@@ -232,11 +187,13 @@ def _huge_pages() -> Finding:
     )
 
 
-def _vm_readv() -> Finding:
-    def work() -> str:
-        return "" if calls.vm_readv(_page(), len(GENUINE)) == GENUINE else "wrong bytes"
+def vm_readv() -> Finding:
+    """How reports and root() read memory that may not be there."""
 
-    wrong = _tried(work)
+    def work() -> str:
+        return "" if calls.vm_readv(page(), len(GENUINE)) == GENUINE else "wrong bytes"
+
+    wrong = tried(work)
     if not wrong:
         return Finding("process_vm_readv", OK, "works on the process itself")
     return Finding(
@@ -251,12 +208,14 @@ def _vm_readv() -> Finding:
 # ---- what an attacker has ----
 
 
-def _io_uring() -> Finding:
+def io_uring() -> Finding:
+    """Pages that are pinned for the kernel to write into."""
+
     def work() -> str:
-        calls.Ring(_page(), PAGE)
+        calls.Ring(page(), PAGE)
         return ""
 
-    wrong = _tried(work)
+    wrong = tried(work)
     if wrong:
         return Finding("io_uring", OK, f"can't pin pages: {wrong}")
     return Finding(
@@ -270,7 +229,8 @@ def _io_uring() -> Finding:
     )
 
 
-def _proc_mem() -> Finding:
+def proc_mem() -> Finding:
+    """The way around the protection of pages: for attackers, and for audit."""
     if not Path("/proc/self/maps").exists():
         return Finding(
             "/proc",
@@ -281,49 +241,22 @@ def _proc_mem() -> Finding:
         )
 
     def work() -> str:
-        address = _page()
+        address = page()
         calls.must(calls.libc.mprotect(address, PAGE, mmap.PROT_READ))
         os.pwrite(os.open("/proc/self/mem", os.O_RDWR), b"x", address)
         return ""
 
-    wrong = _tried(work)
+    wrong = tried(work)
     if wrong:
-        return Finding("/proc", OK, f"/proc/self/mem does not write read-only pages: {wrong}")
+        return Finding(
+            "/proc",
+            OK,
+            f"/proc/self/mem does not write read-only pages: {wrong}; audit does without it",
+        )
     return Finding(
         "/proc",
         NOTE,
-        "/proc/self/mem writes read-only pages",
+        "/proc/self/mem writes read-only pages; audit makes use of it",
         "whoever runs code in the process, or may ptrace it, can write protected and sealed pages",
         "protect(immutable=True); or boot with proc_mem.force_override=never, Linux 6.12 and later",
     )
-
-
-def _ptrace() -> Finding:
-    try:
-        scope = int(Path("/proc/sys/kernel/yama/ptrace_scope").read_text())
-    except (OSError, ValueError):
-        scope = 0
-    if scope == 0 or (os.geteuid() == 0 and scope < 3):
-        return Finding("looking at processes", OK, "`pmalloc maps PID` may read what you own")
-    return Finding(
-        "looking at processes",
-        NOTE,
-        f"kernel.yama.ptrace_scope is {scope}",
-        "`pmalloc maps PID` can read children of its own only"
-        if scope == 1
-        else "`pmalloc maps PID` needs root"
-        if scope == 2
-        else "`pmalloc maps PID` can read no process",
-        "run it as root; or sysctl kernel.yama.ptrace_scope=0" if scope < 3 else "a reboot",
-    )
-
-
-PROBES: tuple[Callable[[], Finding], ...] = (
-    *(_python, _protect, _seal, _immutable, _guards, _mappings, _huge_pages, _names, _vm_readv),
-    *(_proc_mem, _ptrace, _io_uring, _start_method),
-)
-
-
-def run() -> list[Finding]:
-    """All of them, in the order of their weight."""
-    return [probe() for probe in PROBES]

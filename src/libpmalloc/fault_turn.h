@@ -1,0 +1,20 @@
+/* fault_turn: one violation at a time.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef PMALLOC_FAULT_TURN_H
+#define PMALLOC_FAULT_TURN_H
+
+/* Waits until no other thread is at a violation, for two seconds at most: then it is taken away
+ * from whoever has it. 1 where this thread has the turn already, else 0; 2 where it was taken from
+ * a thread that is no more, or gives no sign of life. Async-signal-safe. */
+enum pmalloc_turn { PMALLOC_TURN_TAKEN, PMALLOC_TURN_KEPT, PMALLOC_TURN_STOLEN };
+enum pmalloc_turn pmalloc_turn_take(void);
+
+/* Gives it to the next. */
+void pmalloc_turn_leave(void);
+
+/* Whether it is this thread's. */
+int pmalloc_turn_is_mine(void);
+
+#endif

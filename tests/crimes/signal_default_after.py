@@ -1,0 +1,23 @@
+"""SIGSEGV got its default action after: the report comes all the same.
+
+Exit: SIGSEGV
+Stderr:
+    pmalloc: write to protected pool 'crime'
+      address      0x* (pool 'crime', chunk 0, offset 0x*)
+      object       FrozenList at 0x* + 16
+      thread       PID/PID 'python'
+      instruction  0x* libc.so.6+0x*
+      policy       oops
+      Python stack of this thread:
+    Stack (most recent call first):
+      File "signal_default_after.py", line {here} in <module>
+"""
+
+import ctypes
+import signal
+
+import pmalloc
+
+hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
+signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+ctypes.memset(id(hosts) + 16, 0, 8)  # here
