@@ -1,0 +1,109 @@
+/* init: the first and only program of the machines that tools/kernels.sh boots.
+ *
+ *   kernel --> init --> /tests/test_alloc    exit status 0, or not
+ *                   --> /tests/test_attacks
+ *                   --> ...                  one after the other, by name
+ *                   --> power off
+ *
+ * It mounts what programs expect to be there, runs every file of /tests, and says on the console
+ * how each ended. The last line has the sum; a log without it is that of a machine that died.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/reboot.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECONDS 300 /* for one program */
+
+static void show(const char *type, const char *where) {
+  (void)mkdir(where, 0755);
+  if (mount(type, where, type, 0, NULL) != 0)
+    printf("kernels: %s: %s\n", where, strerror(errno));
+}
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* Its status as waitpid() gives it; the signal is SIGALRM where its time was up. */
+static int run(const char *path) {
+  int status = -1;
+  pid_t child = fork();
+  if (child == 0) {
+    (void)setsid();
+    (void)alarm(SECONDS); /* survives execv() */
+    (void)execl(path, path, (char *)NULL);
+    printf("kernels: %s: %s\n", path, strerror(errno));
+    fflush(stdout);
+    _exit(127);
+  }
+  /* Orphans of the tests end up here as well. */
+  for (;;) {
+    pid_t ended = waitpid(-1, &status, 0);
+    if (ended == child)
+      break;
+    if (ended < 0 && errno == ECHILD)
+      return -1;
+  }
+  (void)kill(-child, SIGKILL);
+  return status;
+}
+
+static int run_all(int *passed) {
+  struct dirent **files;
+  int failed = 0, n = scandir("/tests", &files, NULL, alphasort);
+  for (int i = 0; i < n; i++) {
+    char path[300];
+    if (files[i]->d_name[0] == '.')
+      continue;
+    snprintf(path, sizeof path, "/tests/%s", files[i]->d_name);
+    double start = now();
+    int status = run(path);
+    printf("kernels: %s: ", files[i]->d_name);
+    if (WIFSIGNALED(status))
+      printf("died of signal %d", WTERMSIG(status));
+    else
+      printf("exit status %d", WEXITSTATUS(status));
+    printf(", %.1f s\n", now() - start);
+    *(status == 0 ? passed : &failed) += 1;
+  }
+  return failed;
+}
+
+int main(void) {
+  struct utsname name;
+  int passed = 0, failed;
+  show("devtmpfs", "/dev");
+  int console = open("/dev/console", O_RDWR);
+  for (int fd = 0; fd < 3; fd++)
+    (void)dup2(console, fd);
+  setvbuf(stdout, NULL, _IOLBF, 0);
+  show("proc", "/proc");
+  show("tmpfs", "/tmp");
+  (void)chmod("/tmp", 01777);
+  (void)uname(&name);
+  printf("\nkernels: %s %s, %s\n", name.sysname, name.release, name.machine);
+  failed = run_all(&passed);
+  printf("kernels: %d programs passed, %d failed\n", passed, failed);
+  fflush(NULL);
+  sync();
+  (void)reboot(RB_POWER_OFF);
+  return 0;
+}
