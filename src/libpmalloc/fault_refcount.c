@@ -21,6 +21,7 @@
  *                                             split += into load, add, store
  *                    with F0 (lock, not on mov) and REX; any other prefix: no
  *           aarch64  str, stur                the register checked as for mov
+ *                    stxr, stlxr              the same; told that it was stored
  *                    ldadd, stadd             adding 1 or -1
  *
  * A memset, a rep stos, a vector store or any other value is a violation, even
@@ -186,6 +187,11 @@ int pmalloc_refcount_skip(uintptr_t address, ucontext_t *uc) {
     operand += (offset ^ 0x100) - 0x100;
     if (operand != address || !as_step(reg_value(uc, target) - old, width))
       return 0;
+  } else if ((code & 0xbfe07c00U) == 0x88007c00U) { /* stxr, stlxr: CPUs without ldadd */
+    if (operand != address || !as_step(reg_value(uc, target) - old, width))
+      return 0;
+    if (((code >> 16) & 31) != 31)
+      uc->uc_mcontext.regs[(code >> 16) & 31] = 0;
   } else if ((code & 0xbf20fc00U) == 0xb8200000U) { /* ldadd; stadd drops the old value */
     if (operand != address || !as_step(reg_value(uc, (code >> 16) & 31), width))
       return 0;

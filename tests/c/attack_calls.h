@@ -160,8 +160,8 @@ static inline int ring_pin(struct ring *r, void *address, size_t bytes) {
   r->fd = (int)syscall(SYS_io_uring_setup, 4U, &r->params);
   if (r->fd < 0)
     return -1;
-  r->submit = ring_part(
-      r->fd, r->params.sq_off.array + r->params.sq_entries * sizeof(uint32_t), IORING_OFF_SQ_RING);
+  r->submit = ring_part(r->fd, r->params.sq_off.array + r->params.sq_entries * sizeof(uint32_t),
+                        IORING_OFF_SQ_RING);
   r->complete =
       ring_part(r->fd, r->params.cq_off.cqes + r->params.cq_entries * sizeof(struct io_uring_cqe),
                 IORING_OFF_CQ_RING);

@@ -135,9 +135,7 @@ static int a_remove(struct target *t, struct sight *s) {
   return madvise(t->address, page(), MADV_REMOVE);
 }
 
-static void only_look(void *target, struct sight *s) {
-  see(((struct target *)target)->address, s);
-}
+static void only_look(void *target, struct sight *s) { see(((struct target *)target)->address, s); }
 
 static int a_wipeonfork(struct target *t, struct sight *s) {
   if (madvise(t->address, page(), 18 /* MADV_WIPEONFORK */) != 0)

@@ -90,4 +90,11 @@ static inline double now(void) {
 #define SANITIZED 0
 #endif
 
+/* On an emulated CPU (tools/kernels.sh): the same tests, fewer rounds. */
+#if defined(PMALLOC_EMULATED)
+#define EMULATED 1
+#else
+#define EMULATED 0
+#endif
+
 #endif

@@ -159,7 +159,7 @@ static void test_fork(void) {
   atomic_store(&stop, 0);
   for (int i = 0; i < 3; i++)
     pthread_create(&threads[i], NULL, i == 2 ? churn_files : churn, NULL);
-  for (int i = 0; i < (SANITIZED ? 20 : 200); i++)
+  for (int i = 0; i < (SANITIZED || EMULATED ? 20 : 200); i++)
     CHECK(dies(in_child, sealed) == 0);
   atomic_store(&stop, 1);
   for (int i = 0; i < 3; i++)

@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define SECONDS 300 /* for one program */
+#define SECONDS 600 /* for one program */
 
 static void show(const char *type, const char *where) {
   (void)mkdir(where, 0755);
