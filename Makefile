@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo test py-test c-test matrix compat soak bench lint format types docs clean
+.PHONY: help build demo test py-test c-test matrix kernels compat soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -36,6 +36,9 @@ c-test: ## the tests of libpmalloc, plain and under sanitizers
 
 matrix: ## the Python tests on 3.12, 3.13 (oldest, newest), 3.14, its debug build, 3.15 (root, Debian)
 	@tools/matrix.sh
+
+kernels: ## the C tests and the attack table on Linux 6.1 and 6.12, and on aarch64, in qemu
+	@tools/kernels.sh $(ARGS) || [ $$? = 77 ]
 
 compat: ## the tests of other packages, 20,000 rounds each; ARGS="-k name" chooses
 	@python=$$(tools/setup.sh test numpy); tools/compat-packages.sh "$$python"; \

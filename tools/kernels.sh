@@ -3,12 +3,13 @@
 #
 #   tools/kernels.sh                     all of them, side by side
 #   tools/kernels.sh 6.12-amd64          this one
+#   TESTS="fault seal" tools/kernels.sh  tests/c/test_fault.c, test_seal.c and the attack table only
 #
 #   6.1-amd64     Debian 12: no mseal, no guard markers, memfds without MFD_NOEXEC_SEAL
 #   6.12-amd64    Debian 13: mseal, no guard markers
 #   6.1-arm64     Debian 12, aarch64, for which everything is cross-compiled
 #
-# Each boots in a second or two into tests/kernels/init.c, which runs all tests/c/test_*.c, and is
+# Each boots in seconds into tests/kernels/init.c, which runs all tests/c/test_*.c, and is
 # gone. The attack table must come out as in tests/kernels/VERSION.md. Logs are
 # build/kernels/NAME.log.
 #
@@ -24,6 +25,11 @@ cd "$(dirname "$0")/.."
 names=("$@")
 [ $# -gt 0 ] || names=(6.1-arm64 6.12-amd64 6.1-amd64)
 cache=${PMALLOC_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/pmalloc/kernels}
+tests=(tests/c/test_*.c)
+if [ -n "${TESTS:-}" ]; then
+  tests=(tests/c/test_attacks.c)
+  for name in $TESTS; do tests+=("tests/c/test_$name.c"); done
+fi
 out=build/kernels
 jobs=$(nproc 2>/dev/null || echo 2)
 seconds=1500 # for a machine
@@ -145,11 +151,11 @@ build() { # build CPU
   printf '%s\n' src/libpmalloc/*.c | xargs -P "$jobs" -I{} sh -c \
     'file=$1 folder=$2; shift 2; exec "$@" -c "$file" -o "$folder/objects/$(basename "$file" .c).o"' \
     sh {} "$folder" "$cc" "${flags[@]}"
-  printf '%s\n' tests/c/test_*.c | xargs -P "$jobs" -I{} sh -c \
+  printf '%s\n' "${tests[@]}" | sort -u | xargs -P "$jobs" -I{} sh -c \
     'file=$1 folder=$2; shift 2; exec "$@" "$file" "$folder"/objects/*.o -s -o "$folder/root/tests/$(basename "$file" .c)"' \
     sh {} "$folder" "$cc" "${flags[@]}"
   "$cc" -std=c11 -O2 -Wall -Wextra -Wshadow -Werror -static -s tests/kernels/init.c -o "$folder/root/init"
-  loader=$(readelf -lW "$folder/root/tests/test_pages" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
+  loader=$(readelf -lW "$folder/root/tests/test_attacks" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
   cp "$("$cc" -print-file-name="$(basename "$loader")")" "$folder/root$loader"
   cp "$("$cc" -print-file-name=libc.so.6)" "$folder/root/lib/"
   (cd "$folder/root" && find . | LC_ALL=C sort | cpio -o -H newc --quiet | gzip -1) >"$folder/initrd"
