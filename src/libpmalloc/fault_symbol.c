@@ -300,6 +300,23 @@ static void name_function(const struct tables *t, uintptr_t address, struct pmal
   }
 }
 
+/* The loader's span of a module has gaps where its segments are aligned to more than a page, as on
+ * aarch64, and the kernel puts other mappings there: a pool, for instance. 0 where the module's own
+ * headers say that the address is in none of its segments. */
+static int in_a_segment(const struct tables *t, uintptr_t address) {
+  ElfW(Ehdr) head;
+  ElfW(Phdr) part;
+  if (peek(t, &head, t->low, sizeof head) != 0 || memcmp(head.e_ident, ELFMAG, SELFMAG) != 0)
+    return 1;
+  for (size_t i = 0; i < head.e_phnum; i++) {
+    if (peek(t, &part, t->low + head.e_phoff + i * sizeof part, sizeof part) != 0)
+      return 1;
+    if (part.p_type == PT_LOAD && address - (t->bias + part.p_vaddr) < part.p_memsz)
+      return 1;
+  }
+  return 0;
+}
+
 static int module_by_loader(uintptr_t address, struct pmalloc_symbol *out, struct tables *t,
                             uintptr_t *dynamic) {
   finder_fn find = atomic_load(&finder);
@@ -310,6 +327,10 @@ static int module_by_loader(uintptr_t address, struct pmalloc_symbol *out, struc
   t->low = out->start = (uintptr_t)object.map_start;
   t->high = out->end = (uintptr_t)object.map_end;
   t->bias = (uintptr_t)map.l_addr;
+  if (!in_a_segment(t, address)) {
+    memset(out, 0, sizeof *out);
+    return 0;
+  }
   out->offset = address - t->bias;
   out->header = t->low;
   *dynamic = (uintptr_t)map.l_ld;

@@ -114,9 +114,10 @@ typedef void (*form_fn)(void *, struct outcome *);
   X(vector16, "str q0, [x0]")                                                                      \
   X(vector8, "str d0, [x0]")                                                                       \
   X(release, "ldr x1, [x0]\n\tadd x1, x1, #1\n\tstlr x1, [x0]")                                    \
-  X(exclusive_two, "ldxr x1, [x0]\n\tadd x4, x1, #2\n\tstxr w5, x4, [x0]")                         \
-  X(exclusive_byte, "ldxrb w1, [x0]\n\tadd w4, w1, #1\n\tstxrb w5, w4, [x0]")                      \
-  X(exclusive_pair, "ldxp x1, x4, [x0]\n\tadd x1, x1, #1\n\tstxp w5, x1, x4, [x0]")                \
+  X(exclusive_two, "1: ldxr x1, [x0]\n\tadd x4, x1, #2\n\tstxr w5, x4, [x0]\n\tcbnz w5, 1b")       \
+  X(exclusive_byte, "1: ldxrb w1, [x0]\n\tadd w4, w1, #1\n\tstxrb w5, w4, [x0]\n\tcbnz w5, 1b")    \
+  X(exclusive_pair,                                                                                \
+    "1: ldxp x1, x4, [x0]\n\tadd x1, x1, #1\n\tstxp w5, x1, x4, [x0]\n\tcbnz w5, 1b")              \
   X(zero_cache, "dc zva, x0")
 
 /* The same, of CPUs that have them. */

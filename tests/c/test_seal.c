@@ -535,7 +535,6 @@ int main(void) {
   if (!kernel_can_seal()) {
     printf("  this kernel has no mseal: of the tiers, the first is tested\n");
     test_no_mseal();
-    test_lost_descriptor();
     return finish("seal");
   }
   test_tiers(PMALLOC_PRIVATE, 0);
