@@ -37,6 +37,12 @@ static inline void expect_(int truth, const char *what, const char *detail, int 
   expect_(WIFEXITED((w).status) && WEXITSTATUS((w).status) == (code), "exit code " #code,          \
           (w).text, __LINE__)
 
+#if defined(PMALLOC_EMULATED)
+enum { WITNESS_SECONDS = 100 };
+#else
+enum { WITNESS_SECONDS = 10 };
+#endif
+
 /* The crime returns: exit code 0. One that hangs is ended by SIGALRM. */
 static inline struct witness witness(void (*crime)(void)) {
   struct witness w = {0, ""};
@@ -53,7 +59,7 @@ static inline struct witness witness(void (*crime)(void)) {
     dup2(ends[1], 2);
     close(ends[0]);
     close(ends[1]);
-    alarm(10);
+    alarm(WITNESS_SECONDS);
     crime();
     _exit(0);
   }
