@@ -178,7 +178,7 @@ boot() { # boot NAME ACCELERATOR
   exec timeout "$seconds" "qemu-system-$cpu" -M "$machine" -cpu "$model" -accel "$2" -smp 2 -m 1024 \
     -nodefaults -display none -serial stdio -no-reboot \
     -kernel "$cache/$name/vmlinuz" -initrd "$out/$cpu/initrd" \
-    -append "console=$console quiet loglevel=1 panic=-1 $options" >"$out/$name.log" 2>&1 </dev/null
+    -append "console=$console quiet loglevel=1 panic=-1 nowatchdog $options" >"$out/$name.log" 2>&1 </dev/null
 }
 
 # What is wrong with a log; nothing, if nothing is.

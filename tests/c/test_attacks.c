@@ -142,7 +142,8 @@ static void attempt(const void *arg, struct told *told) {
     see(t.address, &told->seen);
 }
 
-/* Runs work() in a child that may die. Nothing it prints is seen, and it has half a minute. */
+/* Runs work() in a child that may die. Nothing it prints is seen, and it has half a minute, more on
+ * an emulated CPU. */
 static struct told in_arena(void (*work)(const void *, struct told *), const void *arg) {
   struct told told = {.how = NOTHING};
   int ends[2], status;
@@ -156,7 +157,7 @@ static struct told in_arena(void (*work)(const void *, struct told *), const voi
     dup2(null, 1);
     dup2(null, 2);
     setrlimit(RLIMIT_CORE, &none);
-    alarm(30);
+    alarm(EMULATED ? 300 : 30);
     work(arg, &told);
     _exit(write(ends[1], &told, sizeof told) != sizeof told);
   }
