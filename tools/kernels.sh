@@ -34,6 +34,7 @@ out=build/kernels
 jobs=$(nproc 2>/dev/null || echo 2)
 seconds=1500 # for a machine
 mkdir -p "$cache" "$out"
+cache=$(cd "$cache" && pwd)
 
 cannot() {
   echo "kernels: $1" >&2
@@ -118,15 +119,14 @@ APT::Architectures { "$arch"; };
 APT::Sandbox::User "";
 Acquire::Languages "none";
 CONF
-  (
+  ( # chained: left of || nothing stops by itself
     export APT_CONFIG=$part/apt.conf
-    cd "$part"
-    apt-get update -qq
-    package=$(apt-cache depends "linux-image-cloud-$arch" | sed -n 's/^ *Depends: //p' | head -n 1)
-    apt-get download -qq "$package"
-    dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x --wildcards './boot/vmlinuz-*'
-    mv boot/vmlinuz-* vmlinuz
-    rm -rf lists archives boot ./*.deb ./*.bin
+    cd "$part" && apt-get update -qq &&
+      package=$(apt-cache depends "linux-image-cloud-$arch" | sed -n 's/^ *Depends: //p' | head -n 1) &&
+      apt-get download -qq "$package" &&
+      dpkg-deb --fsys-tarfile "$package"_*.deb | tar -x --wildcards './boot/vmlinuz-*' &&
+      mv boot/vmlinuz-* vmlinuz &&
+      rm -rf lists archives boot ./*.deb ./*.bin
   ) >"$cache/$name.log" 2>&1 </dev/null ||
     { tail -n 5 "$cache/$name.log" >&2 && cannot "$name could not be fetched; the log is $cache/$name.log."; }
   rm -rf "${cache:?}/$name"
@@ -186,12 +186,12 @@ complaints() { # complaints NAME
   local log=$out/$1.log version=${1%-*}
   grep -q "^kernels: Linux ${version//./\\.}\." "$log" || echo "Linux $version did not start"
   grep -qE '^kernels: [1-9][0-9]* programs passed, 0 failed$' "$log" || echo "not every program passed"
-  diff <(cat "tests/kernels/$version.md") <(sed -n '/^| attack |/,/^$/{/^|/p}' "$log") ||
+  diff "tests/kernels/$version.md" <(sed -n '/^| attack |/,/^$/{/^|/p}' "$log") ||
     echo "the attack table is not that of tests/kernels/$version.md (<)"
 }
 
 machine() { # machine NAME
-  local name=$1 start=$SECONDS accelerator=tcg wrong
+  local name=$1 start=$SECONDS accelerator=tcg wrong i
   if [ -w /dev/kvm ] && [ "$(uname -m)" = "$(cpu_of "$name")" ]; then
     # There, it may still be of no use: inside of another machine, for instance.
     accelerator=kvm
