@@ -204,6 +204,9 @@ def report_of(program: str, pool: str = "policy") -> re.Pattern[str]:
         rf"  thread       .*\n"
         rf"  instruction  0x\w+ {program}.*\n"
         rf"  policy       oops\n"
+        rf"  store        \w+, \d+ bytes: [0-9a-f ]+ -> [0-9a-f ]+\n"
+        rf"  code         [0-9a-f ]+\n"
+        rf"  native stack\n(    0x\w+ .*\n)+"
     )
 
 

@@ -405,7 +405,8 @@ def look(pid: int) -> ProcessSeen:
     """The pools of a process, read while it runs.
 
     Two readings that agree make an answer. A process that changes during each of several
-    readings gets the last of them, marked `changing`.
+    readings gets the last of them, marked `changing`. A problem counts when it is still there in
+    the last of them: the process may wait for a CPU in the middle of a protect or a destroy.
 
     Raises:
         ProcessError: it is not there, may not be read, or has no pmalloc this version knows.
@@ -423,13 +424,13 @@ def look(pid: int) -> ProcessSeen:
         before: object = None
         pools: list[PoolSeen] = []
         problems: list[str] = []
-        changing = True
+        changing = False
         for attempt in range(_TRIES):
             sealed = any(pool.state in _SEALED for pool in pools)
             pools, problems = _reading(process, beacons, sealed)
             outline = ([pool.outline() for pool in pools], problems)
-            if outline == before:
-                changing = False
+            changing = outline != before
+            if not changing and not problems and not any(pool.problems for pool in pools):
                 break
             before = outline
             time.sleep(0.001 * 2**attempt)
