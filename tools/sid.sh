@@ -32,8 +32,7 @@ exec 8>"$sid.lock"
 flock 8
 if [ "$(cat "$sid/.pmalloc-packages" 2>/dev/null)" != "$packages" ]; then
   if ! command -v debootstrap >/dev/null 2>&1; then
-    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq debootstrap; } >/dev/null 2>&1 </dev/null ||
-      cannot "debootstrap is not here and could not be installed."
+    tools/apt.sh debootstrap || cannot "debootstrap is not here."
   fi
   # The mirror that this machine uses, where it is a Debian; else debootstrap's own.
   mirror=$(apt-get indextargets --format '$(ORIGIN) $(SITE)' 2>/dev/null | sed -n 's/^Debian //p' |

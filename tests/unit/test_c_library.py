@@ -206,6 +206,7 @@ def report_of(program: str, pool: str = "policy") -> re.Pattern[str]:
         rf"  policy       oops\n"
         rf"  store        \w+, \d+ bytes: [0-9a-f ]+ -> [0-9a-f ]+\n"
         rf"  code         [0-9a-f ]+\n"
+        rf"(  extension    {program}.*\n)?"
         rf"  native stack\n(    0x\w+ .*\n)+"
     )
 
