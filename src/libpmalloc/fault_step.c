@@ -48,13 +48,6 @@ static struct {
   struct pmalloc_log_write *write;
 } step;
 
-/* How this thread was before its step. It may come back late, when the turn was taken from it. */
-static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
-  int on;
-  int had_flag;
-  uint64_t mask; /* the signals that were blocked, as the kernel has them */
-} mine;
-
 int pmalloc_step_is_on(void) { return step.pages != 0; }
 
 static void shut(void) {
@@ -65,6 +58,13 @@ static void shut(void) {
 #if defined(__x86_64__)
 
 #define TRAP_FLAG 0x100
+
+/* How this thread was before its step. It may come back late, when the turn was taken from it. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
+  int on;
+  int had_flag;
+  uint64_t mask; /* the signals that were blocked, as the kernel has them */
+} mine;
 
 static int works; /* a step was tried, and did what it should */
 static _Atomic int trying;
