@@ -26,6 +26,7 @@
 
 #define PAGE ((size_t)4096)
 #define VIEW (3 * PAGE)
+#define FLAGS UINT64_C(0x8d5) /* of arithmetic */
 #define XSAVE_MAX ((size_t)8192)
 
 /* ---- registers, and the way in and out --------------------------------------------------- */
@@ -181,6 +182,7 @@ static struct {
   uintptr_t limit_low;  /* `write` refuses what is not within, */
   uintptr_t limit_high; /* these: a pool's edges */
   int faults, refusals; /* what happened */
+  int spoilt;           /* the CPU had altered flags when it faulted */
   int honest;           /* a fault elsewhere, as the CPU would have it */
   uintptr_t honest_at;  /* its address */
   struct pmalloc_store first;
@@ -208,6 +210,12 @@ static void get_out(ucontext_t *uc) {
   uc->uc_mcontext.gregs[REG_RIP] = (greg_t)(uintptr_t)(code_page + trial.length);
 }
 
+/* No instruction alters flags before it faults, not even one with a REP prefix. qemu 7.2 does, or
+ * has forgotten them, with a lock prefix for instance: what comes of that is nobody's fault. */
+static int flags_are_as_before(const ucontext_t *uc) {
+  return (((uint64_t)uc->uc_mcontext.gregs[REG_EFL] ^ machine_in.flags) & FLAGS) == 0;
+}
+
 static void on_fault(int signal, siginfo_t *info, void *context) {
   ucontext_t *uc = context;
   uintptr_t pc = (uintptr_t)uc->uc_mcontext.gregs[REG_RIP];
@@ -230,6 +238,7 @@ static void on_fault(int signal, siginfo_t *info, void *context) {
     get_out(uc);
     return;
   }
+  trial.spoilt |= trial.faults == 1 && !flags_are_as_before(uc);
   memcpy(&kept, &uc->uc_mcontext.gregs, sizeof kept);
   int decoded = pmalloc_store_decode(uc, address, &s);
   if (memcmp(&kept, &uc->uc_mcontext.gregs, sizeof kept) != 0)
@@ -279,7 +288,7 @@ static void start_machine(int argc, char **argv) {
 static void randomise(void) {
   for (int i = 0; i < 16; i++)
     machine_in.gpr[i] = value();
-  machine_in.flags = 0x202 | (chance() & 0x8d5);
+  machine_in.flags = 0x202 | (chance() & FLAGS);
   uint64_t bv = machine_vectors & (below(4) ? UINT64_MAX : chance());
   memset(machine_in.xsave, 0, sizeof machine_in.xsave);
   for (unsigned c = 1; c < 8; c++)
@@ -334,7 +343,7 @@ static void compare_outcomes(const struct machine *real, uint64_t undefined) {
  * second time, others are not. `undefined`: flags that may differ. */
 static void run_twice(unsigned first, unsigned last, uint64_t undefined) {
   static struct machine real;
-  trial.faults = trial.refusals = trial.honest = 0;
+  trial.faults = trial.refusals = trial.honest = trial.spoilt = 0;
   trial.wrong[0] = 0;
   memcpy(alias, before, VIEW);
   mprotect(view, VIEW, PROT_READ | PROT_WRITE);
@@ -360,8 +369,23 @@ static void run_twice(unsigned first, unsigned last, uint64_t undefined) {
     wrong("the bytes foretold are not those that were stored");
 }
 
+static unsigned spoilt_trials;
+
+static int finish_machine(const char *name) {
+  if (spoilt_trials)
+    printf("%s: %u trials skipped, this emulated CPU alters flags before it faults\n", name,
+           spoilt_trials);
+  return finish(name);
+}
+
 /* Counts a trial, and describes it where it went wrong. */
 static void judge(const char *what) {
+  if (trial.spoilt && EMULATED) {
+    spoilt_trials++;
+    return;
+  }
+  if (trial.spoilt)
+    wrong("faulted with other flags than it began with");
   if (trial.wrong[0]) {
     fprintf(stderr, "%s: %s\n  seed %#llx, code", what, trial.wrong, (unsigned long long)seed);
     for (size_t i = 0; i < trial.length; i++)

@@ -205,6 +205,7 @@ static void test_seal(void) {
   *at = 'T'; /* open still */
   enum pmalloc_status status = pmalloc_seal_pool(pool, PMALLOC_SEALED);
   if (status == PMALLOC_ERR_UNSUPPORTED) {
+    puts("test_api: a sealed pool skipped, this kernel has no mseal");
     *at = 't';
     OK(pmalloc_protect_pool(pool));
     OK(pmalloc_destroy_pool(pool));
@@ -281,8 +282,10 @@ static void test_immutable(void) {
   char *at = pstrdup(pool, "text");
   CHECK(at != NULL && dies(allocate_from, pool) == 0);
   enum pmalloc_status status = pmalloc_seal_pool(pool, PMALLOC_IMMUTABLE);
-  if (status == PMALLOC_ERR_UNSUPPORTED)
+  if (status == PMALLOC_ERR_UNSUPPORTED) {
+    puts("test_api: an immutable pool skipped, this kernel has no mseal");
     return;
+  }
   OK(status);
   CHECK(strcmp(at, "text") == 0 && dies(write_it, at) == SIGSEGV);
   CHECK(pmalloc_destroy_pool(pool) == PMALLOC_ERR_SEALED);

@@ -79,7 +79,7 @@ static void test_destroyed_meanwhile(void) {
 }
 
 static void *make_and_end(void *arg) {
-  for (int i = 0; i < 100; i++) {
+  for (int i = 0; i < (EMULATED ? 30 : 100); i++) {
     struct pmalloc_pool *pool = pmalloc_create_pool("one of many", NULL);
     char *at = pool ? pstrdup(pool, "text") : NULL;
     if (!at || pmalloc_protect_pool(pool) != PMALLOC_OK || !pmalloc_is_protected(at) ||

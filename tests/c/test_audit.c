@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "fault.h"
 #include "fault_log.h"
@@ -137,29 +138,41 @@ static void nobodys_trap(void) {
   __asm__ volatile("int3");
 }
 
-/* Signals that come during a step wait for its end, and their handlers find all as it should be. */
+/* Signals that come during a step wait for its end, and their handlers find all as it should be.
+ * The next one is ordered by the handler: of one that came by the clock, a slow machine would do
+ * nothing else. */
 static char *volatile target;
-static void on_alarm(int number) {
+static int timer; /* not alarm(), which ends this process when it hangs */
+static volatile sig_atomic_t came;
+static void order_signal(long nanoseconds) {
+  const struct itimerspec soon = {{0, 0}, {0, nanoseconds}};
+  syscall(SYS_timer_settime, timer, 0, &soon, NULL);
+}
+static void on_signal(int number) {
   (void)number;
+  came++;
   x87(target + 64);
+  order_signal(300000);
 }
 static void signals_during_steps(void) {
+  enum { STEPS = WITNESS_EMULATED ? 300 : 3000 };
+  struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
   target = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
-  const struct itimerval_ {
-    long a, b, c, d;
-  } often = {0, 300, 0, 300}, never = {0, 0, 0, 0};
-  signal(SIGALRM, on_alarm);
-  syscall(SYS_setitimer, 0, &often, NULL);
-  for (int i = 0; i < 3000; i++)
+  must(syscall(SYS_timer_create, CLOCK_MONOTONIC, &event, &timer) == 0);
+  signal(SIGUSR1, on_signal);
+  order_signal(300000);
+  for (int i = 0; i < STEPS; i++)
     x87(target);
-  syscall(SYS_setitimer, 0, &never, NULL);
-  must(stats().violations == stats().stepped && stats().violations >= 3000);
+  signal(SIGUSR1, SIG_IGN);
+  must(came > STEPS / 100);
+  must(stats().violations == stats().stepped && stats().violations == (uint64_t)(STEPS + came));
   must(pages_is_readonly(target) == 1);
 }
 #endif
 
+enum { COUNT = WITNESS_EMULATED ? 400 : 2000 };
 static void *count_up(void *at) {
-  for (int i = 0; i < 2000; i++)
+  for (int i = 0; i < COUNT; i++)
     __atomic_fetch_add((uint64_t *)at, 1, __ATOMIC_SEQ_CST);
   return NULL;
 }
@@ -172,7 +185,7 @@ static void audit_threads(void) {
   for (int i = 0; i < 4; i++)
     must(pthread_join(threads[i], NULL) == 0);
   memcpy(&total, bytes, 8);
-  must(total == 8000 && stats().violations == 8000 && stats().stepped == 0);
+  must(total == 4 * COUNT && stats().violations == 4 * COUNT && stats().stepped == 0);
 }
 
 static void audit_in_a_child(void) {
@@ -192,7 +205,7 @@ static void audit_in_a_child(void) {
 }
 
 static void *fork_and_again(void *bytes) {
-  for (int i = 0; i < 40; i++) {
+  for (int i = 0; i < (WITNESS_EMULATED ? 10 : 40); i++) {
     int status;
     pid_t child = fork();
     if (child == 0) {
@@ -208,7 +221,7 @@ static void forks_during(enum pmalloc_backing backing) {
   char *bytes = protected_bytes(PMALLOC_AUDIT, backing, PMALLOC_PLAIN);
   pthread_t thread;
   must(pthread_create(&thread, NULL, fork_and_again, bytes) == 0);
-  for (int i = 0; i < 3000; i++)
+  for (int i = 0; i < (WITNESS_EMULATED ? 400 : 3000); i++)
     store(bytes + 64, (char)i);
   must(pthread_join(thread, NULL) == 0);
 }
@@ -322,9 +335,10 @@ int main(void) {
   EXPECT_SAYS(w, "pmalloc: write to protected pool 'audited'\n");
   GOES_ON(audit_copies);
   DIES(audit_over_the_end, SIGSEGV);
-  EXPECT_SAYS(w, "guard page of pool 'audited' hit (write)");
   EXPECT_SAYS(w, "policy       oops");
 #if defined(__x86_64__)
+  /* Elsewhere there is no step after which the guard would be what stops it. */
+  EXPECT_SAYS(w, "guard page of pool 'audited' hit (write)");
   GOES_ON(audit_steps);
   GOES_ON(audit_steps_in_a_file);
   GOES_ON(others_traps);
@@ -343,7 +357,11 @@ int main(void) {
   if (waitpid(child, &status, 0) == child && status == 0) {
     DIES(audit_sealed_cannot_step, SIGSEGV);
     EXPECT_SAYS(w, "policy       oops");
+  } else {
+    puts("test_audit: a sealed pool skipped, this kernel has no mseal");
   }
+#else
+  puts("test_audit: single steps skipped, they are of x86-64 only");
 #endif
   GOES_ON(audit_threads);
   GOES_ON(audit_in_a_child);

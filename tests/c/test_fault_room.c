@@ -100,7 +100,7 @@ static void violate(void) {
 
 /* The smallest alternate stack on which everything is said, and nothing below it was touched. */
 static size_t smallest(void) {
-  for (least = 1024; least < 256 << 10; least += 64) {
+  for (least = 1024; least < 256 << 10; least += WITNESS_EMULATED ? 512 : 64) {
     struct witness w = witness(violate);
     if (WIFSIGNALED(w.status) && WTERMSIG(w.status) == SIGSEGV && strstr(w.text, "  policy  ") &&
         strstr(w.text, "line 3\n") && strstr(w.text, "previous handler: on the") &&
@@ -168,6 +168,7 @@ static void inside_handler(void) {
 static void tick(int number) { (void)number; }
 static volatile int survived;
 static void while_signals_come(void) {
+  enum { TIMES = WITNESS_EMULATED ? 50 : 500 };
   signal(SIGSEGV, jump);
   char *bytes = protected_bytes(NULL);
   alternate_stack(16 << 10);
@@ -179,7 +180,7 @@ static void while_signals_come(void) {
   if (child == 0)
     for (;;)
       kill(parent, SIGUSR1);
-  for (volatile int i = 0; i < 500; i++) {
+  for (volatile int i = 0; i < TIMES; i++) {
     if (sigsetjmp(back, 1) == 0)
       store(bytes, 1);
     else
@@ -188,7 +189,7 @@ static void while_signals_come(void) {
   kill(child, SIGKILL);
   dup2(said, 2);
   say_what_was_left();
-  _exit(survived == 500 ? 0 : 1);
+  _exit(survived == TIMES ? 0 : 1);
 }
 
 int main(int argc, char **argv) {

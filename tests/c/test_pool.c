@@ -83,7 +83,7 @@ static void test_empty_pools(void) {
   printf("  empty pool: %ld bytes, %.2f us\n", each, spent / MANY * 1e6);
   if (!SANITIZED)
     CHECK(each < 1024);
-  CHECK(spent < 0.5);
+  CHECK(EMULATED || spent < 0.5);
   CHECK(dies(look, &before) == 0); /* fork() with all of them */
   for (int i = 0; i < MANY; i++) {
     if (i % 2)
@@ -345,7 +345,7 @@ static void test_root(void) {
 
 /* What a destroyed pool leaves behind. */
 static void test_tombstones(void) {
-  enum { WARM = 200, MANY = 1000 };
+  enum { WARM = EMULATED ? 50 : 200, MANY = EMULATED ? 250 : 1000 };
   long before = 0;
   for (int i = 0; i < WARM + MANY; i++) {
     struct pmalloc_region r;
@@ -404,7 +404,7 @@ static double ours(uint32_t chunks, size_t chunk_size) {
 }
 
 static void test_price(void) {
-  static const uint32_t counts[] = {1, 64, 4096};
+  static const uint32_t counts[] = {1, 64, EMULATED ? 512 : 4096};
   for (int i = 0; i < 3; i++) {
     double best_bare = 1e9, best_ours = 1e9;
     size_t page = pages_page_size();
@@ -415,7 +415,7 @@ static void test_price(void) {
     }
     printf("  protect %u chunks: %.1f us, bare calls %.1f us\n", counts[i], best_ours * 1e6,
            best_bare * 1e6);
-    if (!SANITIZED)
+    if (!SANITIZED && !EMULATED) /* whose calls cost what the emulation does */
       CHECK(best_ours <= best_bare * 1.2 + 3e-6);
   }
 }

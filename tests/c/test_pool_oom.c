@@ -23,10 +23,12 @@ static int alloc_small(struct scene *s) {
 
 static int alloc_large(struct scene *s) {
   void *at;
-  return (int)pmalloc_pool_alloc(s->pool, (size_t)3 << 20, 0, &at);
+  return (int)pmalloc_pool_alloc(s->pool, EMULATED ? 300000 : (size_t)3 << 20, 0, &at);
 }
 
-static int prealloc(struct scene *s) { return (int)pmalloc_pool_prealloc(s->pool, 1 << 20); }
+static int prealloc(struct scene *s) {
+  return (int)pmalloc_pool_prealloc(s->pool, EMULATED ? 1 << 17 : 1 << 20);
+}
 
 static int region(struct scene *s) {
   struct pmalloc_region r;
@@ -75,7 +77,7 @@ static void test_every_call(enum pmalloc_backing backing) {
         int of_files = call == PAGES_CALL_MEMFD || call == PAGES_CALL_FALLOCATE;
         if (call >= PAGES_CALL_PEEK && !(of_files && backing == PMALLOC_MEMFD))
           continue;
-        for (int n = 0; n < 12; n++) {
+        for (int n = 0; n < (EMULATED ? 7 : 12); n++) {
           for (int e = 0; e < 6; e += EMULATED ? 6 : 1) {
             struct scene s = set_up(prepared, backing);
             struct pmalloc_stats before, after;
@@ -151,7 +153,7 @@ static void run_short(void *arg) {
     CHECK(fscanf(statm, "%lu", &pages) == 1);
     fclose(statm);
   }
-  rlim_t room = pages * pages_page_size() + ((rlim_t)128 << 20);
+  rlim_t room = pages * pages_page_size() + ((rlim_t)(EMULATED ? 64 : 128) << 20);
   struct rlimit limit = {room, room};
   setrlimit(RLIMIT_AS, &limit);
   pmalloc_pool *pool;

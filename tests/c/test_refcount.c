@@ -12,7 +12,10 @@
 #include "witness.h"
 
 #if !defined(__x86_64__)
-int main(void) { return witness_done(); }
+int main(void) {
+  puts("test_refcount: skipped, this is another CPU");
+  return 0;
+}
 #else
 
 #include <ucontext.h>

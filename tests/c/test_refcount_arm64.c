@@ -14,7 +14,10 @@
 #include "witness.h"
 
 #if !defined(__aarch64__)
-int main(void) { return witness_done(); }
+int main(void) {
+  puts("test_refcount_arm64: skipped, this is another CPU");
+  return 0;
+}
 #else
 
 #include <sys/auxv.h>

@@ -233,7 +233,7 @@ static void test_all_or_nothing(void) {
     for (int kind = 0; kind < 3; kind++) { /* private sealed, memfd sealed, immutable */
       enum pmalloc_backing backing = kind == 0 ? PMALLOC_PRIVATE : PMALLOC_MEMFD;
       enum pmalloc_tier tier = kind == 2 ? PMALLOC_IMMUTABLE : PMALLOC_SEALED;
-      for (int n = 0; n < 24; n += EMULATED ? 3 : 1) {
+      for (int n = 0; n < 24; n += EMULATED ? 5 : 1) {
         struct scene s = set_up(backing, 1); /* strangers' mappings lie in between */
         size_t end = s.pool->file.end;
         enum pmalloc_status status = PMALLOC_ERR_NOMEM;
@@ -267,7 +267,7 @@ static void test_all_or_nothing(void) {
         if (status != PMALLOC_OK)
           OK(pmalloc_pool_protect_as(s.pool, tier));
         CHECK(pmalloc_pool_tier(s.pool) == tier && intact(&s));
-        if (n == 0)
+        if (n == 0 && (!EMULATED || call % 4 == 0)) /* sealed pools stay: each fork() is dearer */
           check_sealed(&s, backing);
         if (tier == PMALLOC_IMMUTABLE && n < 4)
           check_immutable(&s);
@@ -533,7 +533,7 @@ static void run_out_of_mappings(void *arg) {
 int main(void) {
   test_options();
   if (!kernel_can_seal()) {
-    printf("  this kernel has no mseal: of the tiers, the first is tested\n");
+    printf("test_seal: all but the first tier skipped, this kernel has no mseal\n");
     test_no_mseal();
     return finish("seal");
   }

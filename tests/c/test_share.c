@@ -331,8 +331,8 @@ int main(int argc, char **argv) {
   if (argc > 1)
     state = strtoull(argv[1], NULL, 0) | 1;
   if (syscall(462, 0UL, 0UL, 0UL) != 0) {
-    printf("  this kernel has no mseal: no pool can be shared\n");
-    return finish("share");
+    printf("test_share: skipped, this kernel has no mseal: no pool can be shared\n");
+    return 0;
   }
   test_two_processes();
   test_seals_are_asked_for();

@@ -122,6 +122,9 @@ static const struct form forms[] = {
     {"movbe", 2, 0xf1, -1, 0, DEFINED},
 };
 
+static int has_movbe, has_pair; /* has_pair: cmpxchg16b */
+static unsigned missed;
+
 static uint64_t undefined_flags(enum undefined kind, unsigned count, unsigned width, int is_sar) {
   count &= width == 8 ? 63 : 31;
   switch (kind) {
@@ -159,6 +162,8 @@ static void run_form(const struct form *form) {
   unsigned width = (form->traits & BYTE) ? 1 : widths[below(3)];
   if (width == 2 && (form->traits & (WIDE | PAIR)))
     width = 8;
+  if (width == 8 && (form->traits & PAIR) && !has_pair)
+    width = 4;
   unsigned size = (form->traits & PAIR) ? 2 * width : width;
   unsigned reg = form->extension >= 0 ? (unsigned)form->extension | (below(2) << 3) : below(16);
   unsigned keep = (form->traits & ACCUMULATOR) ? 1 : 0, first, last;
@@ -172,6 +177,10 @@ static void run_form(const struct form *form) {
     operand -= (uintptr_t)(bit >> (width == 8 ? 6 : width == 4 ? 5 : 4)) * width;
   }
   struct operand o = choose_operand(operand, reg, keep, 1);
+  if (EMULATED && o.relative && form->undefined == DOUBLE && (form->traits & IMM8)) {
+    missed++; /* qemu 7.2 forgets the byte behind the displacement */
+    return;
+  }
   if ((form->traits & ACCUMULATOR) && below(2)) { /* make them equal, or half of the pair */
     uint64_t now[2] = {0, 0};
     memcpy(now, before + (target - (uintptr_t)view), size);
@@ -348,12 +357,14 @@ static void check_end_of_page(void) {
 }
 
 int main(int argc, char **argv) {
-  unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 40;
+  unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : EMULATED ? 12 : 40;
   start_machine(argc, argv);
   size_t n = sizeof forms / sizeof forms[0];
-  unsigned a, b, c, d, has_movbe = 0;
+  unsigned a, b, c, d;
   if (__get_cpuid(1, &a, &b, &c, &d))
-    has_movbe = c >> 22 & 1;
+    has_movbe = c >> 22 & 1, has_pair = c >> 13 & 1;
+  if (!has_pair)
+    puts("test_store: cmpxchg16b skipped, this CPU has none");
   printf("test_store: seed %#llx, %zu forms, %u rounds each\n", (unsigned long long)seed, n,
          rounds);
   for (size_t i = 0; i < n; i++) {
@@ -366,9 +377,12 @@ int main(int argc, char **argv) {
   }
   for (unsigned round = 0; round < rounds; round++)
     run_moffs();
+  if (missed)
+    printf("test_store: %u trials skipped, shld and shrd miss their address on an emulated CPU\n",
+           missed);
   run_refused();
   check_refused();
   check_end_of_page();
-  return finish("test_store");
+  return finish_machine("test_store");
 }
 #endif

@@ -221,7 +221,7 @@ static void check_parts(void) {
 }
 
 int main(int argc, char **argv) {
-  unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : 40, forms = 0;
+  unsigned rounds = argc > 2 ? (unsigned)atoi(argv[2]) : EMULATED ? 12 : 40, forms = 0;
   start_machine(argc, argv);
   for (unsigned width = 1; width <= 8; width *= 2)
     for (unsigned moves = 0; moves < 2; moves++)
@@ -242,6 +242,6 @@ int main(int argc, char **argv) {
          forms, rounds);
   check_lengths();
   check_parts();
-  return finish("test_store_string");
+  return finish_machine("test_store_string");
 }
 #endif
