@@ -23,6 +23,25 @@ void store_memcpy(void *at) {
 }
 void store_memset(void *at) { memset(at, 0x5a, length); }
 
+/* As many bytes as the caller likes, by libc's memcpy. */
+void store_bytes(void *at, size_t n) {
+  static char from[64] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-";
+  length = n;
+  memcpy(at, from, length);
+  length = 1000;
+}
+
+/* A thread that no interpreter has heard of. */
+static void *alone(void *at) {
+  store_8(at);
+  return NULL;
+}
+void store_native_thread(void *at) {
+  pthread_t thread;
+  pthread_create(&thread, NULL, alone, at);
+  pthread_join(thread, NULL);
+}
+
 static void *count_up(void *at) {
   for (int i = 0; i < 2000; i++)
 #if defined(__x86_64__)
@@ -64,6 +83,15 @@ __attribute__((target("avx512f"))) void store_avx512_64(void *at) {
   _mm512_storeu_si512(at, _mm512_set1_epi32(0x090a0b0c));
 }
 
+/* These fault on an address that is not aligned. */
+void store_movaps_16(void *at) { _mm_store_si128(at, _mm_set1_epi32(0x11121314)); }
+__attribute__((target("avx"))) void store_avx_aligned_32(void *at) {
+  _mm256_store_si256(at, _mm256_set1_epi32(0x15161718));
+}
+__attribute__((target("avx512f"))) void store_avx512_aligned_64(void *at) {
+  _mm512_store_si512(at, _mm512_set1_epi32(0x191a1b1c));
+}
+
 void store_rep_stosb(void *at) {
   size_t n = 65536;
   __asm__ volatile("rep stosb" : "+D"(at), "+c"(n) : "a"(0x77) : "memory");
@@ -77,7 +105,9 @@ void store_rep_movsb(void *at) {
 
 #define LOCKED(name, instruction)                                                                  \
   void store_##name(void *at) {                                                                    \
-    __asm__ volatile(instruction : : "r"(at), "a"((uint64_t)0), "d"((uint64_t)0x1122)              \
+    __asm__ volatile(instruction                                                                   \
+                     :                                                                             \
+                     : "r"(at), "a"((uint64_t)0), "d"((uint64_t)0x1122)                            \
                      : "memory", "cc");                                                            \
   }
 LOCKED(lock_add, "lock addq %%rdx, (%0)")

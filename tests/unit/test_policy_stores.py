@@ -6,16 +6,19 @@ import ctypes
 import faulthandler
 import os
 import platform
+import re
 import resource
 import shlex
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from child import in_child
 
 import pmalloc
@@ -28,12 +31,26 @@ COMPILER = (
     or [cc for cc in ("cc", "gcc", "clang") if shutil.which(cc)][:1]
 )
 
-EVERYWHERE = ["1", "2", "4", "8", "memcpy", "memset", "signal"]
+EVERYWHERE = ["1", "2", "4", "8", "memcpy", "memset", "signal", "native_thread"]
 X86 = ["16", "rep_stosb", "rep_movsb", "lock_add", "lock_or", "lock_inc", "xchg", "cmpxchg"]
+X86 += ["movaps_16"]
 STEPPED = ["x87", "fxsave"]
-FORMS = EVERYWHERE + (X86 + STEPPED if CPU else [])
-FORMS += ["avx_32"] * (" avx " in CPU) + ["avx512_64"] * (" avx512f " in CPU)
-ALIGNED = {"fxsave"}
+AVX, AVX512 = ["avx_32", "avx_aligned_32"], ["avx512_64", "avx512_aligned_64"]
+ALIGNED = {"fxsave", "movaps_16", "avx_aligned_32", "avx512_aligned_64"}
+
+
+def forms(names: list[str], there: bool, what: str) -> list[ParameterSet]:
+    """Those the CPU has not are skipped, and the report of the tests says so."""
+    lacking = pytest.mark.skipif(not there, reason=f"this CPU has no {what}")
+    return [pytest.param(name, marks=lacking) for name in names]
+
+
+FORMS = [
+    *EVERYWHERE,
+    *forms(X86 + STEPPED, bool(CPU), "x86-64 instructions"),
+    *forms(AVX, " avx " in CPU, "AVX"),
+    *forms(AVX512, " avx512f " in CPU, "AVX-512"),
+]
 
 pytestmark = pytest.mark.skipif(not COMPILER, reason="needs a C compiler")
 
@@ -183,24 +200,100 @@ def test_off(library: ctypes.CDLL, form: str):
         in_child(lambda offset=offset: work(offset))
 
 
+def dies(do: Callable[[], None]) -> str:
+    """What a child says that does it and dies of SIGSEGV."""
+    with tempfile.TemporaryFile() as said:
+        child = os.fork()
+        if child == 0:
+            os.dup2(said.fileno(), 2)
+            resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+            do()
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+        said.seek(0)
+        return said.read().decode()
+
+
+def hit(report: str, low: int, high: int) -> bool:
+    """Whether it is one report of a store to these bytes, under `oops`."""
+    told = re.match(
+        r"pmalloc: write to protected pool 'stores'\n  address      (0x[0-9a-f]+) ", report
+    )
+    assert told, report
+    assert report.count("\npmalloc: ") == 0 and "\n  policy       oops\n" in report
+    return low <= int(told[1], 16) < high
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_oops(library: ctypes.CDLL, form: str):
-    """Not a byte of it is written, and the process dies."""
+    """It is reported, the process dies, and not a byte of it is written."""
     do = store(library, form)
 
     def work() -> None:
         faulthandler.disable()  # pytest's, which is before ours
         nbytes = 3 * PAGE + LONG
-        _, memory = protected("oops", nbytes)
+        # A file: what the child writes is seen here.
+        pool = pmalloc.Pool("stores", on_violation="oops", backing="memfd")
+        memory = pool.alloc(nbytes, align=PAGE)
+        pool.protect()
         for offset in places(form):
-            child = os.fork()
-            if child == 0:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-                resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-                do(memory.address + offset)
-                os._exit(0)
-            assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGSEGV
+            at = memory.address + offset
+            assert hit(dies(lambda at=at: do(at)), at, at + LONG)
         assert bytes(memory) == bytes(nbytes)
+
+    in_child(work)
+
+
+def test_oops_would_show(library: ctypes.CDLL):
+    """What a child writes to such a pool is seen here: test_oops() can fail."""
+
+    def work() -> None:
+        pool = pmalloc.Pool("stores", on_violation="warn", backing="memfd")
+        memory = pool.alloc(PAGE, align=PAGE)
+        pool.protect()
+        in_child(lambda: store(library, "1")(memory.address))
+        assert bytes(memory)[0] == 0xA1
+
+    in_child(work)
+
+
+@pytest.mark.parametrize("policy", ["oops", "warn", "audit", "off"])
+def test_1_to_64_bytes(library: ctypes.CDLL, policy: Policy):
+    """Every length, by libc's memcpy; aligned, not aligned, over the end of a page."""
+    text = b"0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ+-"
+    store_bytes = library.store_bytes
+    store_bytes.restype = None
+    store_bytes.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+    places = [(n, at) for n in range(1, 65) for at in (64, 131, PAGE - n // 2 - 1)]
+    if policy == "oops":
+        places = [places[3 * i + i % 3] for i in range(64)]  # of each length one
+    room = 2 * PAGE * len(places)
+
+    def work() -> None:
+        faulthandler.disable()
+        backing: Literal["memfd", "private"] = "memfd" if policy == "oops" else "private"
+        pool = pmalloc.Pool("stores", on_violation=policy, backing=backing)
+        memory = pool.alloc(room, align=PAGE)
+        pool.protect()
+        expected, pages = bytearray(room), 0
+        for start, (n, at) in zip(range(0, room, 2 * PAGE), places, strict=True):
+            low = memory.address + start + at
+            if policy == "oops":
+                assert hit(dies(lambda low=low, n=n: store_bytes(low, n)), low, low + n)
+                continue
+            store_bytes(low, n)
+            expected[start + at : start + at + n] = text[:n]
+            pages += 1 + (at < PAGE < at + n)
+        assert bytes(memory) == expected
+        stats, opened = pool.stats(), modes(memory.address) == "rw-p"
+        assert stats["tainted"] == (policy == "warn") and opened == (policy in {"warn", "off"})
+        if policy == "audit":
+            # Taken together, the parts that memcpy made of it are all of it.
+            assert replayed(made(pool), memory) == expected
+            assert stats["violations"] == len(made(pool)) >= len(places)
+            assert stats["violations_stepped"] == stats["violations_dropped"] == 0
+        else:
+            assert stats["violations"] == (pages if policy == "warn" else 0)
 
     in_child(work)
 
