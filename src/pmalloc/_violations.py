@@ -190,7 +190,9 @@ _once_more = False  # somebody came while another was at it
 
 def _message(violation: Violation) -> str:
     first = violation.writes[0] if violation.writes else None
-    what = f"{first.size} bytes at {first.address:#x}, " if first and first.size else ""
+    what = ""
+    if first and first.size:
+        what = f"{first.size} byte{'s' * (first.size > 1)} at {first.address:#x}, "
     where = violation.module or "generated code"
     if violation.symbol:
         where += f" ({violation.symbol})"

