@@ -1,6 +1,7 @@
 """faulthandler was enabled after the pool was protected: it speaks before the report.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     Fatal Python error: Segmentation fault
 
@@ -22,9 +23,11 @@ Stderr:
 
 import ctypes
 import faulthandler
+import signal
 
 import pmalloc
 
 hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 faulthandler.enable()
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

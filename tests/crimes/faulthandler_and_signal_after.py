@@ -1,6 +1,7 @@
 """faulthandler and a Python handler, both after the pool was protected.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     Fatal Python error: Segmentation fault
 
@@ -28,5 +29,5 @@ import pmalloc
 hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 signal.signal(signal.SIGSEGV, lambda *_: print("not reached"))
 faulthandler.enable()
-signal.setitimer(signal.ITIMER_PROF, 1)  # of computing; its end would be SIGPROF
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

@@ -1,6 +1,7 @@
 """SIGSEGV got its default action after: the report comes all the same.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
@@ -20,4 +21,5 @@ import pmalloc
 
 hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 signal.signal(signal.SIGSEGV, signal.SIG_DFL)
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

@@ -1,6 +1,7 @@
 """One Python handler came before and several after, each asked what was there.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
@@ -23,5 +24,5 @@ hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 for _ in range(10):
     before = signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     signal.signal(signal.SIGSEGV, before)
-signal.setitimer(signal.ITIMER_PROF, 1)  # of computing; its end would be SIGPROF
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

@@ -1,6 +1,7 @@
 """SIGSEGV was ignored after: the report comes all the same.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
@@ -20,5 +21,5 @@ import pmalloc
 
 hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 signal.signal(signal.SIGSEGV, signal.SIG_IGN)
-signal.setitimer(signal.ITIMER_PROF, 1)  # of computing; its end would be SIGPROF
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

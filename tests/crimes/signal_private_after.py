@@ -1,6 +1,7 @@
 """signal.signal by its private name, which pmalloc does not see: the next pool does.
 
 Exit: SIGSEGV
+Within: 1 second
 Stderr:
     pmalloc: write to protected pool 'crime'
       address      0x* (pool 'crime', chunk 0, offset 0x*)
@@ -22,5 +23,5 @@ import pmalloc
 hosts = pmalloc.freeze(["alpha", "beta"], name="crime")
 _signal.signal(signal.SIGSEGV, lambda *_: print("not reached"))
 pmalloc.Pool("second")
-signal.setitimer(signal.ITIMER_PROF, 1)  # of computing; its end would be SIGPROF
+signal.alarm(1)
 ctypes.memset(id(hosts) + 16, 0, 8)  # here

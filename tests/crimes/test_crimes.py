@@ -9,6 +9,8 @@ A crime is one tiny program. Its docstring says what is to happen:
               it and all later ones do
     Raises:   instead of Stderr, the last line of a traceback; either for one Python, too
     Since:    the first Python that can do it
+    Within:   1 second, in which it ends, counted from the line before the crime, where the program
+              has set an alarm
 
 Compared exactly, but for numbers nobody can know before: addresses and offsets read ``0x*``,
 processes and threads PID and TID, line numbers of the standard library N. ``{here}`` is the line
@@ -42,7 +44,9 @@ import pytest
 
 HERE = Path(__file__).parent
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
-SECTION = re.compile(r"(Needs|Exit|Stdout|Stderr|Raises|Since)(?: (3\.\d+\+?))?:(?: +(.+))?$")
+SECTION = re.compile(
+    r"(Needs|Exit|Stdout|Stderr|Raises|Since|Within)(?: (3\.\d+\+?))?:(?: +(.+))?$"
+)
 C_STACK = re.compile(
     r"\nCurrent thread's C stack trace \(most recent call first\):\n"
     r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
@@ -60,6 +64,12 @@ DETAILS = {
     r"(, same value|: [0-9a-f ]+ -> [0-9a-f ]+)?",
 }
 STACK = "  native stack"
+ALARM = "signal.alarm(1)"
+# Those that hung, or went round for ever, before pmalloc looked who came after it.
+HANGS = """
+    faulthandler_after faulthandler_and_signal_after signal_default_after signal_handler_after
+    signal_handlers_after signal_ignored_after signal_private_after
+""".split()
 VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
@@ -71,6 +81,7 @@ class Expected:
     stderr: list[str] = field(default_factory=list)
     raises: str = ""
     since: str = "3.12"
+    within: str = ""
 
 
 def docstring_of(source: str) -> list[str]:
@@ -112,7 +123,8 @@ def expectation(path: Path) -> Expected:
     [raises] = section("Raises") or [""]
     [needs] = section("Needs") or [""]
     [since] = section("Since") or ["3.12"]
-    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises, since)
+    [within] = section("Within") or [""]
+    return Expected(needs, exit_status, section("Stdout"), section("Stderr"), raises, since, within)
 
 
 def exit_name(status: int) -> str:
@@ -222,20 +234,14 @@ def libraries(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
-def test_crime(path: Path, libraries: Path, tmp_path: Path):
-    expected = expectation(path)
-    if expected.needs:
-        pytest.importorskip(expected.needs)
-    if sys.version_info < tuple(map(int, expected.since.split("."))):
-        pytest.skip(f"Python {expected.since} was the first that can")
+def run(path: Path, libraries: Path, folder: Path) -> subprocess.CompletedProcess[bytes]:
     environment = {
         k: v for k, v in os.environ.items() if not k.startswith("PYTHON") or k == "PYTHONPATH"
     }
     environment["LC_ALL"] = "C.UTF-8"
-    done = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-u", str(path), str(libraries)],
-        cwd=tmp_path,
+        cwd=folder,
         env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -243,6 +249,22 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
         check=False,
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)),
     )
+
+
+@pytest.mark.parametrize("path", CRIMES, ids=lambda p: p.stem)
+def test_crime(path: Path, libraries: Path, tmp_path: Path):
+    expected = expectation(path)
+    if expected.needs:
+        pytest.importorskip(expected.needs)
+    if sys.version_info < tuple(map(int, expected.since.split("."))):
+        pytest.skip(f"Python {expected.since} was the first that can")
+    done = run(path, libraries, tmp_path)
+    if expected.within:
+        assert f"\n{ALARM}\n" in path.read_text() and expected.within == "1 second"
+        for _ in range(4):
+            if exit_name(done.returncode) != "SIGALRM":
+                break  # what hangs does so each time; a busy machine does not
+            done = run(path, libraries, tmp_path)
     stdout, stderr = done.stdout.decode(), done.stderr.decode()
     lines = leave_out_details(C_STACK.sub("", stderr).splitlines(), expected.stderr)
     told = [normalise(line, path) for line in lines]
@@ -259,8 +281,24 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
 
 
 def test_there_are_crimes():
-    assert len(CRIMES) >= 45
+    assert len(CRIMES) >= 90
 
 
 def test_every_c_file_has_its_crime():
     assert {p.stem for p in HERE.glob("*.c")} <= {p.stem for p in CRIMES}
+
+
+def test_the_hangs_have_to_end():
+    assert [path.stem for path in CRIMES if expectation(path).within] == HANGS
+
+
+def test_a_hang_is_found(libraries: Path, tmp_path: Path):
+    """The kind that the crimes of HANGS were: a handler that returns to the same store."""
+    crime = tmp_path / "hang.py"
+    crime.write_text(
+        "import ctypes, signal\n"
+        "signal.signal(signal.SIGSEGV, lambda *_: None)\n"
+        f"{ALARM}\n"
+        "ctypes.memset(16, 0, 1)\n"
+    )
+    assert exit_name(run(crime, libraries, tmp_path).returncode) == "SIGALRM"
