@@ -32,8 +32,8 @@ COMPILER = (
 )
 
 EVERYWHERE = ["1", "2", "4", "8", "memcpy", "memset", "signal", "native_thread"]
-X86 = ["16", "rep_stosb", "rep_movsb", "lock_add", "lock_or", "lock_inc", "xchg", "cmpxchg"]
-X86 += ["movaps_16"]
+LOCKED = ["lock_add", "lock_or", "lock_inc", "xchg", "cmpxchg"]
+X86 = ["16", "movaps_16", "rep_stosb", "rep_movsb", *LOCKED]
 STEPPED = ["x87", "fxsave"]
 AVX, AVX512 = ["avx_32", "avx_aligned_32"], ["avx512_64", "avx512_aligned_64"]
 ALIGNED = {"fxsave", "movaps_16", "avx_aligned_32", "avx512_aligned_64"}

@@ -48,7 +48,7 @@ def word(n: int) -> bytes:
     return n.to_bytes(8, sys.byteorder)
 
 
-# ---- the ways: what is done before protect(), a yield, what is done after --------------------------
+# ---- the ways: what is done before protect(), a yield, what is done after ----
 
 
 def by_ctypes(pool: pmalloc.Pool, memory: pmalloc.Allocation) -> Iterator[Effect]:
@@ -63,7 +63,7 @@ def by_memmove(pool: pmalloc.Pool, memory: pmalloc.Allocation) -> Iterator[Effec
 
 
 def by_numpy(pool: pmalloc.Pool, memory: pmalloc.Allocation) -> Iterator[Effect]:
-    np: Any = pytest.importorskip("numpy")
+    pytest.importorskip("numpy")
     array = pool.ndarray((ROOM // 8,))
     start = array.ctypes.data - memory.address
     yield {start + at: struct.pack("=d", 1.5) for at in range(0, ROOM, 8)}
@@ -195,7 +195,7 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> None:
     _library[:] = [ctypes.CDLL(str(target))]
 
 
-# ---- one run ----------------------------------------------------------------------------------------
+# ---- one run ----
 
 
 def read(memory: pmalloc.Allocation, at: int) -> bytes:
@@ -328,7 +328,7 @@ def test_way(way: Way, policy: str, in_a_child: bool):
             assert {number for _, number in seen["warnings"]} == {line}
 
 
-# ---- at exit ----------------------------------------------------------------------------------------
+# ---- at exit ----
 
 AT_EXIT = """
 import atexit, ctypes, sys
