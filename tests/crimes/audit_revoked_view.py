@@ -17,7 +17,7 @@ Stderr:
       address      0x* (pool 'crime', chunk 0, offset 0x*)
       object       allocation at 0x* + 16 (size 80)
       thread       PID/PID 'python'
-      instruction  0x* _struct+0x*
+      instruction  0x* <_struct|python>+0x*
       policy       audit
       Python stack of this thread:
     Stack (most recent call first):

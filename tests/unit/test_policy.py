@@ -251,6 +251,7 @@ def test_a_warning_of_a_thread_comes_in_the_main_thread():
         thread.start()
         thread.join()
         assert where == [threading.main_thread()]
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # jobs in the background ignore it
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGINT)
 
