@@ -25,6 +25,7 @@ try:
     import bench_attributes
     import bench_freeze
     import bench_memory
+    import bench_off
     import bench_protect
     import bench_reads
     import bench_violations
@@ -43,6 +44,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "protect": bench_protect.run,
     "alloc": bench_alloc.run,
     "violations": bench_violations.run,
+    "off": bench_off.run,
 }
 
 

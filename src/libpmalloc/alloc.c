@@ -14,7 +14,8 @@
  * the current chunk; when enough was freed since the last time, a scan of the
  * bitmaps, which finds every gap as one block and so joins neighbours; another
  * chunk. Freed bytes are zeroed when they are freed, and again when they are
- * used again: a dangling pointer may have written in between.
+ * used again: a dangling pointer may have written in between. Once is enough in
+ * a pool that is off, which is to cost what ordinary memory does.
  *
  * What was freed is remembered in a hot bitmap until its bytes are handed out
  * again; that tells a double free from an address that never was an allocation.
@@ -114,7 +115,8 @@ static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
     }
     push(pool, chunk, begin, granule - zone - begin);
     push(pool, chunk, granule + count + zone, end - (granule + count + zone));
-    memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
+    if (pool->policy != PMALLOC_OFF)
+      memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
     return place(pool, chunk, granule, size);
   }
   return NULL;

@@ -79,8 +79,10 @@ void pool_policy_read(int ignored) {
     if (!silent)
       complain();
   }
-  if (of_process == PMALLOC_OFF)
+  if (of_process == PMALLOC_OFF) {
+    atomic_fetch_or(&in_use, 1U << PMALLOC_OFF); /* before there is a pool: no handler for it */
     pages_switch_off();
+  }
 }
 
 enum pmalloc_status pmalloc_process_policy(enum pmalloc_policy *policy, const char **value) {

@@ -24,14 +24,17 @@ from ._errors import (
     SealedError,
     UnfreezableError,
 )
-from ._library import get_include, get_library_dir
 from ._objects import freeze, is_protected, root, thaw
 from ._pools import Pool, global_pool, pool_of, pools
-from ._preview import Preview, preview
-from ._references import Reference
 from ._shared import open_shared
 from ._usercopy import check_object_size
-from ._violations import Frame, ProtectionWarning, Violation, Write, violations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from ._library import get_include, get_library_dir
+    from ._preview import Preview, preview
+    from ._references import Reference
+    from ._violations import Frame, ProtectionWarning, Violation, Write, violations
 
 __version__ = "0.1.0"
 
@@ -70,3 +73,32 @@ __all__ = [
     "thaw",
     "violations",
 ]
+
+# Of what most programs never ask for, the modules are loaded when somebody does: they, and what
+# they take of the standard library, would be half of what importing pmalloc costs.
+_LATER = {
+    "Frame": "_violations",
+    "Preview": "_preview",
+    "ProtectionWarning": "_violations",
+    "Reference": "_references",
+    "Violation": "_violations",
+    "Write": "_violations",
+    "get_include": "_library",
+    "get_library_dir": "_library",
+    "preview": "_preview",
+    "violations": "_violations",
+}
+
+if not TYPE_CHECKING:  # a checker would take it that every name is there
+
+    def __getattr__(name: str) -> object:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
+
+        found = getattr(import_module(f"{__name__}.{_LATER[name]}"), name)
+        globals()[name] = found
+        return found
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

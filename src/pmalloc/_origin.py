@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from . import _core
@@ -13,7 +12,7 @@ from . import _core
 if TYPE_CHECKING:
     from ._pools import Pool
 
-_HERE = str(Path(__file__).parent) + os.sep
+_HERE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib is heavy to import
 _LONG_LINE = 2**32 - 1
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
+from _thread import allocate_lock
 from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
-from . import _core, _handler, _handler_state, _origin, _violations
+from . import _core, _handler, _handler_state, _origin
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,14 +24,25 @@ _live: dict[str, Pool] = {}
 
 type Policy = Literal["oops", "warn", "audit", "off"]
 _WARN = 1 << 2  # PMALLOC_WARN
+_AUDIT = 1 << 3  # PMALLOC_AUDIT
 
 _global: Pool | None = None
-_global_lock = threading.Lock()
+_global_lock = allocate_lock()
 os.register_at_fork(
     before=_global_lock.acquire,
     after_in_parent=_global_lock.release,
     after_in_child=_global_lock.release,
 )
+
+
+def _expect_violations() -> None:
+    """Loads what tells of them while that is sure to work: a program may change its root later."""
+    in_use = _core.policies_in_use()
+    if in_use & (_WARN | _AUDIT):
+        from . import _violations
+
+        if in_use & _WARN:
+            _violations.listen()
 
 
 class Pool(_core.Pool):
@@ -91,8 +102,7 @@ class Pool(_core.Pool):
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
             )
         _handler.install()  # guard pages are there to be hit before protect() too
-        if _core.policies_in_use() & _WARN:
-            _violations.listen()
+        _expect_violations()
         _live[name] = self
         _origin.created(self)
 
@@ -126,8 +136,7 @@ class Pool(_core.Pool):
         if self.state == "open":
             if _handler.install():
                 _handler_state.warn_if_blocked()
-            if _core.policies_in_use() & _WARN:
-                _violations.listen()
+            _expect_violations()
         made = self.__dict__.get("_made")
         if made is None or not self._arrays or self.state != "open":
             super().protect(revoke, seal=seal, immutable=immutable)

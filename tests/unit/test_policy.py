@@ -7,7 +7,6 @@ import faulthandler
 import os
 import platform
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -38,7 +37,7 @@ def python(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-# ---- who chooses ----
+# ---- who chooses: the table is read by test_policy_tables.py ----
 
 CHOOSE = """
 import pmalloc
@@ -46,21 +45,6 @@ asked = [None, "oops", "warn", "audit", "off"]
 print(*[pmalloc.Pool(f"p{n}", on_violation=word).stats()["on_violation"]
         for n, word in enumerate(asked)])
 """
-
-
-@pytest.mark.parametrize(
-    ("of_process", "chosen"),
-    [
-        ("", "oops oops warn audit off"),
-        ("oops", "oops oops warn audit off"),
-        ("warn", "warn oops warn audit off"),
-        ("audit", "audit oops warn audit off"),
-        ("off", "off off off off off"),
-    ],
-)
-def test_precedence(of_process: str, chosen: str):
-    done = python(CHOOSE, **({"PMALLOC_RODATA": of_process} if of_process else {}))
-    assert (done.stdout.strip(), done.stderr, done.returncode) == (chosen, "", 0)
 
 
 def test_unknown_word_of_the_process():
@@ -102,70 +86,7 @@ def test_freeze_has_a_policy():
     in_child(work)
 
 
-# ---- what becomes of it ----
-
-
-def answer(policy: str, tier: str, backing: str) -> str:
-    """What a store does: `died`, or `written` and how, by way of a child."""
-    faulthandler.disable()  # pytest's, which is before ours
-    pool = pmalloc.Pool("matrix", on_violation=policy, backing=backing)  # type: ignore[arg-type]
-    memory = pool.alloc(PAGE)
-    before = pool.stats()["policy"]
-    assert before in {policy, "oops"}
-    pool.protect(**({tier: True} if tier else {}))
-    said = pool.stats()["policy"]
-    child = os.fork()
-    if child == 0:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        # Through a register as wide as a pointer: `mov`, a form that is emulated.
-        ctypes.c_uint64.from_address(memory.address).value = 7
-        stats = pool.stats()
-        took = bytes(memory)[0] == 7
-        ways = {"tainted": 16, "": 0}["tainted" if stats["tainted"] else ""]
-        ways |= 32 if stats["violations_stepped"] else 0
-        ways |= 64 if stats["violations"] else 0
-        os._exit(ways | (1 if took else 2))
-    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    done = {
-        -signal.SIGSEGV: "died",
-        1 | 64 | 16: "page opened",
-        1 | 64: "stored",
-        1 | 64 | 32: "stepped",
-        1: "not noticed",
-    }[status]
-    return f"{said}: {done}"
-
-
-def matrix(policy: str, tier: str, backing: str) -> str:
-    """The table of docs/guide.md."""
-    if policy == "off":
-        return "off: not noticed"
-    if policy == "warn" and not tier:
-        return "warn: page opened"
-    if policy == "audit" and backing == "private":
-        return "audit: stored"
-    if policy == "audit" and not tier and CAN_STEP:
-        return "audit: stepped"
-    return "oops: died"
-
-
-@pytest.mark.parametrize("backing", ["private", "memfd"])
-@pytest.mark.parametrize("tier", ["", "seal", "immutable"])
-@pytest.mark.parametrize("policy", POLICIES)
-def test_matrix(policy: str, tier: str, backing: str):
-    if tier == "immutable" and backing == "private":
-        pytest.skip("there is no such pool")
-
-    def work() -> None:
-        try:
-            got = answer(policy, tier, backing)
-        except OSError:
-            if tier and policy != "off":
-                return  # this kernel cannot seal
-            raise
-        assert got == matrix(policy, tier, backing)
-
-    in_child(work)
+# ---- what becomes of it: that table, too ----
 
 
 def test_immutable_off_is_still_what_others_were_promised(name: str):
@@ -366,41 +287,3 @@ def test_a_daemon_closes_what_it_does_not_know():
         assert [os.fstat(fd).st_size for fd in files] == [0] * 20
 
     in_child(work)
-
-
-# An strace that is older than mseal calls it by its number.
-FORBIDDEN = re.compile(r"(mprotect|pkey_mprotect|mseal|syscall_0x1ce)\(")
-
-
-@pytest.mark.skipif(not shutil.which("strace"), reason="needs strace")
-def test_off_asks_for_nothing():
-    """Acceptance: no handler installed, no page made read-only."""
-    code = """
-    import pmalloc
-    import os
-    os.write(2, b"-- here\\n")
-    pool = pmalloc.Pool("off")
-    memory = pool.alloc(100)
-    frozen = pmalloc.freeze({"a": [1, 2, "x" * 50]}, name="frozen", seal=True)
-    pool.protect()
-    try:
-        pool.alloc(1)
-    except pmalloc.ProtectedError:
-        pass
-    os.write(2, b"-- there\\n")
-    """
-    done = subprocess.run(
-        ["strace", "-o", "/dev/stdout", sys.executable, "-c", textwrap.dedent(code)],
-        env=os.environ | {"PMALLOC_RODATA": "off"},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )  # fmt: skip
-    if "PTRACE" in done.stderr or "ptrace" in done.stderr:
-        pytest.skip("nobody may be traced here")
-    assert done.returncode == 0, done.stderr
-    calls = done.stdout.split('"-- here\\n"')[1].split('"-- there\\n"')[0].splitlines()[1:-1]
-    assert len(calls) > 3
-    assert [call for call in calls if "SIGSEGV" in call or "SIGTRAP" in call] == []
-    assert [call for call in calls if FORBIDDEN.match(call)] == []
