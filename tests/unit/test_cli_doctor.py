@@ -130,6 +130,33 @@ def test_no_report(monkeypatch, died, text, wrong, status):
     assert others.detail.startswith(f"faulthandler.enable() after protect(): {wrong}; ")
 
 
+def test_who_else_has_the_signal(monkeypatch):
+    """What is said about handlers is what pmalloc itself goes by."""
+    assert signals.other_handlers().status == "ok"
+    rows = found(env={**os.environ, "PYTHONFAULTHANDLER": "1"})
+    assert rows["other handlers"]["status"] == "ok"
+    assert "; after a report comes " in rows["other handlers"]["detail"]
+    monkeypatch.setattr(
+        signals, "_after_protect", lambda: {"on_top": False, "top": "lib+0x1", "watching": False}
+    )
+    finding = signals.other_handlers()
+    assert finding.status == "missing"
+    assert finding.detail == (
+        "after protect() lib+0x1 gets SIGSEGV; "
+        "signal.signal() goes unnoticed: nothing of sys.monitoring is free"
+    )
+
+
+def test_workers_of_this_python():
+    """From Python 3.14 on they get copies, and doctor says so."""
+    finding = python.start_method()
+    if sys.version_info >= (3, 14):
+        assert (finding.status, finding.detail) == ("note", "starts workers by forkserver")
+        assert "pickled, thawed copies" in finding.consequence
+    else:
+        assert (finding.status, finding.detail[:24]) == ("ok", "starts workers by fork: ")
+
+
 def test_policies_that_do_less(monkeypatch):
     monkeypatch.setattr(signals, "_after_a_write", lambda _: "stepped")
     assert signals.audit().status == "note"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import pmalloc
+# Now, not when the program has ended: what a module does that is loaded then, the interpreter takes
+# for a part of the program, and forgets that it ended by Ctrl-C.
+from pmalloc import pools, violations
 
 _LINES = 20
 
@@ -38,8 +40,8 @@ class Violations:
 
     def own(self) -> int:
         """Writes that a policy let happen in this process."""
-        return sum(record.count for record in pmalloc.violations()) or sum(
-            pool.stats()["violations_dropped"] for pool in pmalloc.pools()
+        return sum(record.count for record in violations()) or sum(
+            pool.stats()["violations_dropped"] for pool in pools()
         )
 
     def of_others(self) -> int:
@@ -52,7 +54,7 @@ class Violations:
 
     def summary(self) -> str:
         """How many, and a line for each writer, the busiest first."""
-        found = sorted(pmalloc.violations(), key=lambda record: -record.count)
+        found = sorted(violations(), key=lambda record: -record.count)
         lines: list[str] = []
         if writes := self.own():
             lines.append(

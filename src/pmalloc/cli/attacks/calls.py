@@ -36,7 +36,6 @@ _SYS_USERFAULTFD = 282 if _ARM else 323
 _SYS_IO_URING_SETUP, _SYS_IO_URING_ENTER, _SYS_IO_URING_REGISTER = 425, 426, 427
 _SYS_MSEAL = 462
 _SYS_PKEY_ALLOC = 289 if _ARM else 330
-_AT_MINSIGSTKSZ = 51
 _PR_SET_VMA = 0x53564D41
 
 _P, _N, _I, _L = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_long
@@ -51,7 +50,6 @@ libc.remap_file_pages.argtypes = (_P, _N, _I, _N, _I)
 libc.shmget.argtypes = (_I, _N, _I)
 libc.write.argtypes = libc.read.argtypes = (_I, _P, _N)
 libc.syscall.restype = libc.ptrace.restype = _L
-libc.getauxval.argtypes, libc.getauxval.restype = (ctypes.c_ulong,), ctypes.c_ulong
 libc.ptrace.argtypes = (_L, _I, _P, _P)
 
 
@@ -130,12 +128,6 @@ def vm_readv(address: int, size: int) -> bytes:
 def pkey_alloc() -> int:
     """A protection key of the CPU."""
     return syscall(_SYS_PKEY_ALLOC, 0, 0)
-
-
-def least_signal_stack() -> int:
-    """What the kernel puts on the stack of a signal handler of this CPU, at most; 0: unknown."""
-    size: int = libc.getauxval(_AT_MINSIGSTKSZ)
-    return size
 
 
 def call(address: int) -> None:

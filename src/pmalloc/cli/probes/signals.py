@@ -12,13 +12,16 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import Literal, NoReturn
+from typing import TYPE_CHECKING, Literal, NoReturn, cast
 
-from pmalloc import Pool, violations
-from pmalloc.cli.attacks import calls
+from pmalloc import Pool, _handler_state, violations
+from pmalloc.cli.attacks import arena, calls
 from pmalloc.cli.attacks.calls import FORGED, PAGE
 
 from .finding import BROKEN, MISSING, NOTE, OK, Finding, tried
+
+if TYPE_CHECKING:
+    from pmalloc._handler_state import HandlerState
 
 _SECONDS = 5.0
 _HUNG = 0  # in the place of a signal: it had to be killed
@@ -70,6 +73,17 @@ def _violation(prepare: Callable[[], object] = lambda: None) -> tuple[int | None
     os.close(reading)
     status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     return (_HUNG if hung else -status if status < 0 else None), told.decode(errors="replace")
+
+
+def _after_protect() -> HandlerState | None:
+    """Who has SIGSEGV in a child that has protected a pool; None where that can't be told."""
+
+    def told() -> dict[str, object]:
+        Pool("probe").protect()
+        return {**_handler_state.state()}
+
+    said = arena.in_arena(told)
+    return cast("HandlerState", said) if "top" in said else None
 
 
 def _lacks(died: int | None, text: str) -> str:
@@ -168,8 +182,8 @@ def alternate_stack() -> Finding:
         Pool("second")  # on top again
 
     wrong = _lacks(*_violation(prepare))
-    least = calls.least_signal_stack()
-    name, frame = "alternate stack", f"the CPU's state takes {least:,} bytes of it"
+    name = "alternate stack"
+    frame = f"a report needs {_handler_state.state()['stack_needed']:,} bytes of one"
     if not wrong:
         return Finding(name, OK, f"a report fits on faulthandler's; {frame}")
     return Finding(
@@ -182,7 +196,7 @@ def alternate_stack() -> Finding:
 
 
 def other_handlers() -> Finding:
-    """Handlers of SIGSEGV that were installed after the last protect()."""
+    """Who else has SIGSEGV: before pmalloc's handler, and after the last protect()."""
 
     def ignore(number: int, frame: object) -> None:
         del number, frame
@@ -191,6 +205,11 @@ def other_handlers() -> Finding:
         signal.signal(signal.SIGSEGV, ignore)
 
     told: list[str] = []
+    state = _after_protect()
+    if state is not None and not state["on_top"]:
+        told.append(f"after protect() {state['top']} gets SIGSEGV")
+    if state is not None and not state["watching"]:
+        told.append("signal.signal() goes unnoticed: nothing of sys.monitoring is free")
     for what, prepare in (
         ("faulthandler.enable()", faulthandler.enable),
         ("signal.signal(SIGSEGV, ...)", by_signal),
@@ -198,10 +217,13 @@ def other_handlers() -> Finding:
         if wrong := _lacks(*_violation(prepare)):
             told.append(f"{what} after protect(): {wrong}")
     if not told:
+        here = _handler_state.state()
+        others = {here["top"], *here["below"]} - {"pmalloc", "default", "ignored"}
+        passed = f"; after a report comes {', '.join(sorted(others))}" if others else ""
         return Finding(
             "other handlers",
             OK,
-            "faulthandler and signal.signal after protect() did not keep the report away",
+            "faulthandler and signal.signal after protect() did not keep the report away" + passed,
         )
     return Finding(
         "other handlers",
@@ -214,10 +236,12 @@ def other_handlers() -> Finding:
 
 def mask() -> Finding:
     """What whoever started this process left blocked or ignored."""
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, ())
-    shut = [s.name for s in (signal.SIGSEGV, signal.SIGTRAP) if s in blocked]
-    if signal.getsignal(signal.SIGSEGV) == signal.SIG_IGN:
+    state = _handler_state.state()
+    shut = [signal.SIGSEGV.name] if state["blocked"] or state["blocked_threads"] else []
+    if "ignored" in [state["top"], *state["below"]]:
         shut.append(signal.SIGSEGV.name)
+    if signal.SIGTRAP in signal.pthread_sigmask(signal.SIG_BLOCK, ()):
+        shut.append(signal.SIGTRAP.name)
     if not shut:
         return Finding("signal mask", OK, "SIGSEGV is neither blocked nor ignored at the start")
     names = ", ".join(sorted(set(shut)))
