@@ -137,7 +137,6 @@ static PyObject *install_handler(PyObject *module, PyObject *args) {
   Py_RETURN_NONE;
 }
 
-/* The GIL sees to it that there is one caller at a time. */
 static PyObject *note_origin(PyObject *module, PyObject *args) {
   (void)module;
   Py_ssize_t pool_id;

@@ -14,6 +14,7 @@
 
 #include <errno.h>
 
+#include "../libpmalloc/fault_origin.h"
 #include "../libpmalloc/share.h"
 #include "errors.h"
 
@@ -84,10 +85,19 @@ PyObject *pm_open_shared(PyObject *module, PyObject *args, PyObject *kwargs) {
   return (PyObject *)self;
 }
 
+/* What is known of where it was opened is kept until its place is needed. */
+static enum pmalloc_status end(pm_shared *self) {
+  uintptr_t id = pmalloc_shared_id(self->shared);
+  enum pmalloc_status status = pmalloc_shared_close(self->shared);
+  if (status == PMALLOC_OK)
+    pmalloc_origin_expire(id);
+  return status;
+}
+
 static void dealloc(PyObject *op) {
   pm_shared *self = (pm_shared *)op;
   if (self->shared != NULL)
-    (void)pmalloc_shared_close(self->shared); /* a sealed one stays, and is found by reports */
+    (void)end(self); /* a sealed one stays, and is found by reports */
   PyObject_Free(op);
 }
 
@@ -194,7 +204,7 @@ static PyObject *close_(PyObject *op, PyObject *unused) {
                         "cannot close this shared pool: %zd view(s) of its allocations are alive; "
                         "release them first",
                         self->views);
-  if (pmalloc_shared_close(self->shared) != PMALLOC_OK)
+  if (end(self) != PMALLOC_OK)
     return PyErr_SetFromErrno(PyExc_OSError);
   self->shared = NULL;
   Py_RETURN_NONE;
@@ -204,6 +214,11 @@ static PyObject *get_name(PyObject *op, void *unused) {
   (void)unused;
   const pm_shared *self = (pm_shared *)op;
   return opened(self) == NULL ? NULL : decoded(pmalloc_shared_name(self->shared));
+}
+static PyObject *get_id(PyObject *op, void *unused) {
+  (void)unused;
+  const pm_shared *self = (pm_shared *)op;
+  return opened(self) == NULL ? NULL : PyLong_FromSize_t(pmalloc_shared_id(self->shared));
 }
 static PyObject *get_nbytes(PyObject *op, void *unused) {
   (void)unused;
@@ -242,6 +257,7 @@ static PyGetSetDef getset[] = {
     {"views", get_views, NULL, "A read-only memoryview of each allocation (tuple).", NULL},
     {"nbytes", get_nbytes, NULL, "Bytes that are mapped (int); 0 once closed.", NULL},
     {"sealed", get_sealed, NULL, "Whether the mapping is sealed and stays (bool).", NULL},
+    {"_id", get_id, NULL, "Number of the mapping among the pools of this process (int).", NULL},
     {"closed", get_closed, NULL, "Whether it was closed (bool).", NULL},
     {NULL, NULL, NULL, NULL, NULL}};
 

@@ -28,9 +28,13 @@
 
 #include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include "fault.h"
+#include "fault_origin.h"
+#include "fault_symbol.h"
 #include "pool.h"
 #include "registry.h"
 #include "status.h"
@@ -69,6 +73,27 @@ static enum pmalloc_status read_options(struct pmalloc_pool_options *out,
   return PMALLOC_OK;
 }
 
+/* Where a call of these functions returns to. */
+#define CALLER ((uintptr_t)__builtin_return_address(0))
+
+/* For the report: who did it, as it names an instruction, and when. */
+static void note(const pmalloc_pool *pool, enum pmalloc_event event, uintptr_t caller) {
+  struct pmalloc_symbol symbol = {0};
+  struct timespec now;
+  char text[PMALLOC_ORIGIN_FILE];
+  int length;
+  if (!pmalloc_symbol_find(caller - 1, &symbol) || !symbol.module[0])
+    length = snprintf(text, sizeof text, "%#jx", (uintmax_t)caller);
+  else
+    length = snprintf(text, sizeof text, "%s+%#jx", symbol.module, (uintmax_t)symbol.offset + 1);
+  if (length > 0 && (size_t)length < sizeof text && symbol.module[0] && symbol.name[0])
+    snprintf(text + length, sizeof text - (size_t)length, " (%s+%#jx)", symbol.name,
+             (uintmax_t)symbol.name_offset + 1);
+  if (clock_gettime(CLOCK_REALTIME, &now) == 0)
+    pmalloc_origin_note(pmalloc_pool_id(pool), event, text, 0,
+                        (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+}
+
 struct pmalloc_pool *pmalloc_create_pool(const char *name,
                                          const struct pmalloc_pool_options *options) {
   struct pmalloc_pool_options wanted;
@@ -85,6 +110,8 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
     status = pmalloc_fault_install(NULL); /* guard pages are there to be hit before protect, too */
     if (status != PMALLOC_OK)
       pmalloc_pool_forget(pool);
+    else
+      note(pool, PMALLOC_WAS_CREATED, CALLER);
   }
   return status == PMALLOC_OK ? pool : fail(status);
 }
@@ -94,6 +121,10 @@ struct pmalloc_pool *pmalloc_global_pool(void) {
   enum pmalloc_status status = pmalloc_pool_global(&pool);
   if (status == PMALLOC_OK)
     status = pmalloc_fault_install(NULL);
+  struct pmalloc_origin known;
+  if (status == PMALLOC_OK &&
+      !pmalloc_origin_find(pmalloc_pool_id(pool), PMALLOC_WAS_CREATED, &known))
+    note(pool, PMALLOC_WAS_CREATED, CALLER);
   return status == PMALLOC_OK ? pool : fail(status);
 }
 
@@ -101,25 +132,32 @@ enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool, size_t bytes) {
   return pmalloc_pool_is(pool) ? pmalloc_pool_prealloc(pool, bytes) : PMALLOC_ERR_INVALID;
 }
 
-static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier) {
+static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier,
+                                      uintptr_t caller) {
   if (!pmalloc_pool_is(pool))
     return PMALLOC_ERR_INVALID;
   enum pmalloc_status status = pmalloc_fault_install(NULL);
-  return status == PMALLOC_OK ? pmalloc_pool_protect_as(pool, tier) : status;
+  if (status == PMALLOC_OK)
+    status = pmalloc_pool_protect_as(pool, tier);
+  if (status == PMALLOC_OK)
+    note(pool, PMALLOC_WAS_PROTECTED, caller);
+  return status;
 }
 
 enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool) {
-  return protect_as(pool, PMALLOC_PLAIN);
+  return protect_as(pool, PMALLOC_PLAIN, CALLER);
 }
 
 enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool, enum pmalloc_tier tier) {
-  return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : protect_as(pool, tier);
+  return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : protect_as(pool, tier, CALLER);
 }
 
 /* Keeps the handle of a pool that has ended, for those who come late. */
 static enum pmalloc_status ended(struct pmalloc_pool *pool, enum pmalloc_status status) {
-  if (status == PMALLOC_OK)
+  if (status == PMALLOC_OK) {
+    pmalloc_origin_expire(pmalloc_pool_id(pool));
     pmalloc_pool_entomb(pool);
+  }
   return status;
 }
 

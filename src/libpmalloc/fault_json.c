@@ -152,7 +152,10 @@ static __attribute__((noinline)) void put_origin(struct pmalloc_json *j, const c
   }
   put_open(j, key, "{");
   put_text(j, "file", origin.file);
-  put_dec(j, "line", origin.line);
+  if (origin.line)
+    put_dec(j, "line", origin.line);
+  else
+    put_word(j, "line", "null");
   put_time(j, "time", origin.time_ns);
   put_close(j, "}");
 }

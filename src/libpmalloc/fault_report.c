@@ -373,8 +373,10 @@ static __attribute__((noinline)) void write_origin(struct pmalloc_writer *w,
     return;
   pmalloc_write_text(w, label);
   pmalloc_write_escaped(w, origin.file);
-  pmalloc_write_text(w, ":");
-  pmalloc_write_dec(w, origin.line);
+  if (origin.line) {
+    pmalloc_write_text(w, ":");
+    pmalloc_write_dec(w, origin.line);
+  }
   pmalloc_write_text(w, " at ");
   pmalloc_write_time(w, origin.time_ns, 1);
   pmalloc_write_text(w, "\n");

@@ -273,3 +273,5 @@ size_t pmalloc_shared_count(const pmalloc_shared *shared) { return shared->count
 size_t pmalloc_shared_bytes(const pmalloc_shared *shared) { return shared->file_size; }
 
 int pmalloc_shared_is_sealed(const pmalloc_shared *shared) { return shared->sealed; }
+
+uintptr_t pmalloc_shared_id(const pmalloc_shared *shared) { return shared->record->id; }

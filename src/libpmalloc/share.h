@@ -10,6 +10,7 @@
 #define PMALLOC_SHARE_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #include "pool.h"
 #include "status.h"
@@ -37,6 +38,7 @@ const char *pmalloc_shared_name(const pmalloc_shared *shared);
 size_t pmalloc_shared_count(const pmalloc_shared *shared);
 size_t pmalloc_shared_bytes(const pmalloc_shared *shared);
 int pmalloc_shared_is_sealed(const pmalloc_shared *shared);
+uintptr_t pmalloc_shared_id(const pmalloc_shared *shared); /* in this process, as a pool's */
 
 /* The n-th allocation. PMALLOC_ERR_FOREIGN where there is none of that number, PMALLOC_ERR_FORMAT
  * where a file that was trusted says nonsense about it by now. */

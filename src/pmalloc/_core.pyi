@@ -114,6 +114,8 @@ class SharedPool:
     """
 
     @property
+    def _id(self) -> int: ...
+    @property
     def name(self) -> str:
         """The pool's name in the process that made it."""
     @property

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from . import _core
 
 if TYPE_CHECKING:
+    from ._core import SharedPool
     from ._pools import Pool
 
 _HERE = os.path.dirname(__file__) + os.sep  # noqa: PTH120 - pathlib is heavy to import
@@ -25,8 +26,8 @@ def _caller() -> tuple[bytes, int]:
     return name.encode("utf-8", "backslashreplace"), min(frame.f_lineno or 0, _LONG_LINE)
 
 
-def created(pool: Pool) -> None:
-    """The pool was created just now."""
+def created(pool: Pool | SharedPool) -> None:
+    """The pool was created just now; one of another process, opened."""
     _core.note_origin(pool._id, 0, *_caller(), time.time_ns())
 
 

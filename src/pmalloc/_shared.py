@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from . import _core, _handler
+from . import _core, _handler, _origin
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
@@ -40,4 +40,6 @@ def open_shared(
     Idea: sealed memfds passed between processes (David Herrmann, Linux 3.17).
     """
     _handler.install()
-    return _core.open_shared(fd, verify=verify, seal=seal)
+    shared = _core.open_shared(fd, verify=verify, seal=seal)
+    _origin.created(shared)
+    return shared

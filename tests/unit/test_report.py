@@ -253,6 +253,37 @@ ctypes.memset(address, 0, 1)
     assert done.report["pool"]["place"] == "destroyed"
 
 
+SHARED = """
+import ctypes
+class Buffer(ctypes.Structure):
+    _fields_ = [("address", ctypes.c_void_p), ("rest", ctypes.c_char * 256)]
+pool = pmalloc.Pool("crime", backing="memfd")
+pool.copy(b"genuine")
+pool.protect(immutable=True)
+for _ in range(3000):  # what was closed makes room
+    pmalloc.open_shared(pool, seal=False).close()
+shared = pmalloc.open_shared(pool)  # opened
+buffer, view = Buffer(), shared[0]
+ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(view), ctypes.byref(buffer), 0)
+ctypes.memset(buffer.address + 3, 0xFF, 1)
+"""
+
+
+def test_origin_of_a_shared_pool(tmp_path, capsys):
+    """Where this process opened it; who protected it is another."""
+    try:
+        pmalloc.Pool("tried", backing="memfd").protect(immutable=True)
+    except OSError as error:
+        pytest.skip(str(error))
+    done = run(tmp_path, SHARED)
+    assert done.status == -signal.SIGSEGV, done.text
+    opened = line_of(tmp_path, "# opened")
+    assert done.line("created").startswith(f"{tmp_path / 'program.py'}:{opened} at ")
+    assert done.line("protected") is None
+    assert done.report["pool"]["created"]["line"] == opened
+    assert done.report["pool"]["protected"] is None
+
+
 def test_origin_outlives_thousands_of_pools(tmp_path):
     program = (
         "import ctypes\n"

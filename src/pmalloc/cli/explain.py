@@ -163,7 +163,8 @@ def _facts(report: Report) -> Iterator[tuple[str, str]]:
         yield "store", _store_line(report["store"])
     for event in ("created", "protected"):
         if (origin := pool[event]) is not None:
-            yield event, f"{origin['file']}:{origin['line']} at {origin['time']}"
+            line = "" if origin["line"] is None else f":{origin['line']}"
+            yield event, f"{origin['file']}{line} at {origin['time']}"
     if report["instruction"]["code"] is not None:
         yield "code", bytes.fromhex(report["instruction"]["code"]).hex(" ")
     if report["extension"] is not None:
