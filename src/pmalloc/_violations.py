@@ -192,7 +192,7 @@ def _message(violation: Violation) -> str:
     first = violation.writes[0] if violation.writes else None
     what = ""
     if first and first.size:
-        what = f"{first.size} byte{'s' * (first.size > 1)} at {first.address:#x}, "
+        what = f"{first.size} {'byte' if first.size == 1 else 'bytes'} at {first.address:#x}, "
     where = violation.module or "generated code"
     if violation.symbol:
         where += f" ({violation.symbol})"

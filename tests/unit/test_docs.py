@@ -137,6 +137,7 @@ def test_program(program: Program, tmp_path: Path):
 
 
 PREAMBLE = f"""
+python() {{ {sys.executable} -u "$@"; }}
 pmalloc() {{ {sys.executable} -m pmalloc "$@"; }}
 pytest() {{ {sys.executable} -m pytest -p pytest_pmalloc -p no:cacheprovider "$@"; }}
 """
@@ -246,6 +247,24 @@ def test_every_message_of_the_guide_is_the_codes():
         pieces = re.split(r"[A-Z][A-Z]+|\bN\b", m.group(1))
         missing += [piece for piece in pieces if piece.strip("' ") and not said(piece, text)]
     assert missing == []
+
+
+# There is no memory for so many here.
+NOT_BROUGHT_ABOUT = {"cannot freeze more than 2**31 objects in one call"}
+
+
+def test_every_message_of_the_guide_is_one_that_a_test_brings_about():
+    """Each stands in a test, word by word; test_messages.py has those that no other needs."""
+    tests = [path for path in (ROOT / "tests").rglob("*.py") if path != Path(__file__)]
+    text = re.sub(r'"\s*\n\s*r?f?"', "", "\n".join(path.read_text() for path in tests))
+    text = re.sub(r"\s+", " ", re.sub(r"\\(.)", r"\1", text))  # of patterns, too
+    missing = set()
+    for row in table_rows(section(ROOT / "docs" / "guide.md", "Errors")):
+        if m := re.match(r"`([^`]+)`", row[0]):
+            pieces = re.split(r"[A-Z][A-Z]+|\bN\b", m[1])
+            if not all(said(piece, text) for piece in pieces):
+                missing.add(m[1])
+    assert missing == NOT_BROUGHT_ABOUT
 
 
 def said(piece: str, text: str) -> bool:

@@ -637,7 +637,9 @@ def test_explain_without_tools(tmp_path, library):
     done = run(tmp_path, HIT + 'hit("outer")\n', library=library)
     told = explain(*done.files, env={"PATH": str(tmp_path)})
     assert told.returncode == 0, told.stderr
-    assert "  not resolved: neither addr2line nor llvm-symbolizer is installed\n" in told.stdout
+    assert (
+        "  not resolved: neither addr2line nor llvm-symbolizer is installed: apt install binutils\n"
+    ) in told.stdout
     frame = done.report["native_stack"][1]
     assert f"    libwriter.so+{frame['offset']} (middle+{frame['symbol_offset']})\n" in told.stdout
 

@@ -83,7 +83,9 @@ def _resolve(frames: list[Report]) -> _Resolved:
             by_module.setdefault(module, []).append(_inside(frame))
     found = _Resolved({}, [])
     if by_module and symbols.tool() is None:
-        found.problems.append("neither addr2line nor llvm-symbolizer is installed")
+        found.problems.append(
+            "neither addr2line nor llvm-symbolizer is installed: apt install binutils"
+        )
         return found
     for (path, wanted), offsets in by_module.items():
         if problem := symbols.why_not(path, wanted):
