@@ -21,7 +21,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -102,22 +101,33 @@ static void use_report_directory(void) {
 
 /* ---- policies ---- */
 
-static void before_fork(void) { (void)pmalloc_turn_take(); }
-static void after_fork(void) { pmalloc_turn_leave(); }
+#define BIT(policy) (1U << (policy))
 
-/* The pages that another thread had open are shut; what is in the log, the parent did. */
-static void in_child(void) {
-  pmalloc_step_abort(NULL);
-  pmalloc_turn_leave();
-  pmalloc_log_reset();
+static int goes_on(void) {
+  return (pmalloc_policies_in_use() & (BIT(PMALLOC_WARN) | BIT(PMALLOC_AUDIT))) != 0;
 }
 
-#define BIT(policy) (1U << (policy))
+void pmalloc_fault_before_fork(void) {
+  if (goes_on())
+    (void)pmalloc_step_take_turn(NULL);
+}
+
+void pmalloc_fault_after_fork(void) {
+  if (goes_on())
+    pmalloc_turn_leave();
+}
+
+/* The pages that another thread had open are shut; what is in the log, the parent did. */
+void pmalloc_fault_in_child(void) {
+  pmalloc_step_abort(NULL);
+  pmalloc_turn_reset();
+  pmalloc_log_reset();
+}
 
 /* Gets ready what the policies of the pools there are need. Where the kernel refuses one means of
  * `audit`, there is the other; without either pools have become `oops`, and say so. */
 static enum pmalloc_status get_ready(unsigned in_use) {
-  static int forks, logs;
+  static int logs;
   if (!(in_use & (BIT(PMALLOC_WARN) | BIT(PMALLOC_AUDIT))))
     return PMALLOC_OK;
   struct pages log;
@@ -128,8 +138,6 @@ static enum pmalloc_status get_ready(unsigned in_use) {
     pmalloc_log_use(log.base);
     logs = 1;
   }
-  if (!forks)
-    forks = pthread_atfork(before_fork, after_fork, in_child) == 0;
   if (in_use & BIT(PMALLOC_AUDIT)) {
     (void)pages_poke_ready();
     (void)pmalloc_step_ready();

@@ -39,7 +39,8 @@ struct slot {
 };
 
 struct log {
-  atomic_uint writers_used, writes_used;
+  atomic_uint writers_used; /* taken; those that are whole may be shown */
+  atomic_uint writes_used;
   struct slot slot[SLOTS];
   struct pmalloc_log_writer writer[WRITERS];
   struct pmalloc_log_write write[WRITES];
@@ -99,6 +100,7 @@ struct pmalloc_log_writer *pmalloc_log_writer(uintptr_t pool_id, uintptr_t pc, u
     writer->pc = pc;
     writer->code = code;
     writer->line = line;
+    atomic_store(&log->writers_used, n + 1); /* his place is taken, however long the report takes */
     *created = 1;
   }
   if (slot && slot->writer == 0) {
@@ -108,10 +110,7 @@ struct pmalloc_log_writer *pmalloc_log_writer(uintptr_t pool_id, uintptr_t pc, u
   return writer;
 }
 
-void pmalloc_log_publish(struct pmalloc_log_writer *writer) {
-  struct log *log = atomic_load(&log_);
-  atomic_store(&log->writers_used, (unsigned)(writer - log->writer) + 1);
-}
+void pmalloc_log_publish(struct pmalloc_log_writer *writer) { atomic_store(&writer->whole, 1); }
 
 struct pmalloc_log_write *pmalloc_log_write(const struct pmalloc_log_writer *writer) {
   struct log *log = atomic_load(&log_);
@@ -136,7 +135,9 @@ void pmalloc_log_reset(void) {
 
 const struct pmalloc_log_writer *pmalloc_log_nth_writer(size_t n) {
   struct log *log = atomic_load(&log_);
-  return log && n < atomic_load(&log->writers_used) ? &log->writer[n] : NULL;
+  if (!log || n >= atomic_load(&log->writers_used) || !atomic_load(&log->writer[n].whole))
+    return NULL; /* of a later one that is whole the number would be wrong */
+  return &log->writer[n];
 }
 
 const struct pmalloc_log_write *pmalloc_log_nth_write(size_t n) {

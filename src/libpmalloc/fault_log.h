@@ -24,6 +24,7 @@ struct pmalloc_log_writer {
   enum pmalloc_policy policy;
   _Atomic uint64_t count;   /* his writes */
   _Atomic uint64_t stepped; /* of these, single-stepped */
+  atomic_uint whole;        /* set when what follows is there */
   int64_t seconds;          /* of the first, since 1970 */
   uint64_t offset, name_offset;
   char module[64], name[64];

@@ -64,14 +64,32 @@ static void introduce(struct pmalloc_log_writer *writer, const struct pmalloc_vi
     writer->offset = symbol->offset;
     writer->name_offset = symbol->name_offset;
   }
-  pmalloc_writer_start(&w); /* never flushed: it is not for stderr */
+  pmalloc_writer_start_fd(&w, -1); /* for nobody: what is kept of it matters */
+  pmalloc_writer_keep(&w, writer->object, sizeof writer->object);
   pmalloc_report_object(&w, v);
-  keep(writer->object, sizeof writer->object, w.text, w.used);
+  pmalloc_writer_flush(&w);
   pmalloc_report_thread_name(writer->thread_name, sizeof writer->thread_name);
 }
 
-/* Finds who writes; a new one is written down, and reported if that is wanted. */
-static struct pmalloc_log_writer *find_writer(struct pmalloc_violation *v, int report) {
+/* A report waits for others: for stderr, a disk, a long look for the path. If it took more than
+ * two seconds, another thread has taken the turn, and gone on. 1 where that was so; the turn is
+ * this thread's again. */
+static int lost_turn(void) {
+  if (pmalloc_turn_is_mine())
+    return 0;
+  (void)pmalloc_step_take_turn(NULL);
+  return 1;
+}
+
+static int is_there_still(const struct pmalloc_violation *v) {
+  struct pmalloc_where now;
+  return pmalloc_registry_find(v->address, &now) && now.place == PMALLOC_DATA &&
+         now.pool_id == v->where->pool_id;
+}
+
+/* Finds who writes; a new one is written down, and reported if that is wanted. *slow: something
+ * was, and the turn may be lost. */
+static struct pmalloc_log_writer *find_writer(struct pmalloc_violation *v, int report, int *slow) {
   uintptr_t (*ask_line)(void) = atomic_load(&hook_line);
   uintptr_t line = ask_line ? ask_line() : 0, pool = v->where->pool_id;
   struct pmalloc_log_writer *writer = pmalloc_log_find(pool, v->pc, line);
@@ -95,6 +113,7 @@ static struct pmalloc_log_writer *find_writer(struct pmalloc_violation *v, int r
   }
   if (created)
     pmalloc_log_publish(writer);
+  *slow = created || (report && v->policy == PMALLOC_WARN);
   return writer;
 }
 
@@ -113,7 +132,10 @@ static int warn(struct pmalloc_violation *v) {
   if (pages_let_write(v->address) != 0)
     return 0; /* at the limit of mappings, or sealed behind our back */
   int first = atomic_exchange(&v->where->tally->tainted, 1) == 0;
-  struct pmalloc_log_writer *writer = find_writer(v, first);
+  int slow;
+  struct pmalloc_log_writer *writer = find_writer(v, first, &slow);
+  if (slow && lost_turn() && !is_there_still(v))
+    return 1; /* as one will find who runs into it again */
   struct pmalloc_log_write *write = pmalloc_audit_begin(v, writer);
   if (write && v->store && v->store->has_bytes) {
     write->kept_after = write->kept_before;
@@ -128,7 +150,10 @@ static int warn(struct pmalloc_violation *v) {
 static int audit(struct pmalloc_violation *v, ucontext_t *uc) {
   if (pmalloc_step_is_on()) /* the same instruction, one page further on */
     return pmalloc_step_start(v->address, uc, NULL);
-  struct pmalloc_log_writer *writer = find_writer(v, 1);
+  int slow;
+  struct pmalloc_log_writer *writer = find_writer(v, 1, &slow);
+  if (slow && lost_turn())
+    return 1; /* nothing was done: the instruction faults again, and its writer is known by then */
   if (!pmalloc_audit(v, uc, writer))
     return 0;
   count(v, writer);

@@ -236,9 +236,11 @@ static void answer(void *argument) {
                                         .uc = uc,
                                         .hooks = &hooks};
   struct pmalloc_store store;
-  enum pmalloc_turn turn = pmalloc_turn_take();
-  if (turn == PMALLOC_TURN_STOLEN)
-    pmalloc_step_abort(NULL); /* whoever had it may have left a page open */
+  struct pmalloc_where now;
+  enum pmalloc_turn turn = pmalloc_step_take_turn(uc);
+  /* While it was waited for the pool may have been destroyed; no longer, now that it is ours. */
+  if (pmalloc_registry_find(finding->address, &now))
+    violation.where = &now;
   finding->answered = pmalloc_policy_answer(&violation, uc);
   if (finding->answered) {
     if (turn != PMALLOC_TURN_KEPT && !pmalloc_step_is_on())

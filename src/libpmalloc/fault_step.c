@@ -29,13 +29,14 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "fault_context.h"
 #include "fault_policy.h"
-#include "fault_turn.h"
 #include "pages.h"
 
 /* A scatter store of sixteen elements may need as many pages, and each may be cut in two. */
@@ -43,7 +44,7 @@
 
 /* Of whoever has the turn. */
 static struct {
-  unsigned pages; /* open ones; 0: no step is under way */
+  atomic_uint pages; /* open ones; 0: no step is under way */
   uintptr_t page[PAGES];
   struct pmalloc_log_write *write;
 } step;
@@ -55,6 +56,15 @@ static void shut(void) {
     (void)pages_protect_again(step.page[--step.pages]);
 }
 
+enum pmalloc_turn pmalloc_step_take_turn(const ucontext_t *uc) {
+  enum pmalloc_turn turn = pmalloc_turn_take();
+  if (step.pages == 0 || (turn == PMALLOC_TURN_KEPT && uc && mine.on && mine.pc == context_pc(uc)))
+    return turn;
+  pmalloc_step_abort(NULL);
+  mine.on = 0;
+  return turn == PMALLOC_TURN_KEPT ? PMALLOC_TURN_TAKEN : turn;
+}
+
 #if defined(__x86_64__)
 
 #define TRAP_FLAG 0x100
@@ -63,12 +73,17 @@ static void shut(void) {
 static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
   int on;
   int had_flag;
+  uintptr_t pc;
   uint64_t mask; /* the signals that were blocked, as the kernel has them */
 } mine;
 
 static int works; /* a step was tried, and did what it should */
 static _Atomic int trying;
-static struct sigaction previous;
+
+/* Who was on top when we went there, newest last. */
+#define BELOW 4
+static struct sigaction below[BELOW];
+static atomic_uint below_used;
 
 /* The kernel's frame has room for its own mask only: 64 signals. */
 static void set_mask(ucontext_t *uc, uint64_t mask) { memcpy(&uc->uc_sigmask, &mask, sizeof mask); }
@@ -88,8 +103,21 @@ void pmalloc_step_abort(ucontext_t *uc) {
 
 /* ---- others' traps ---- */
 
-static void pass_on(int number, siginfo_t *info, void *context) {
-  struct sigaction action = previous;
+/* One of those below may call the one that it found, and that may be us: then it goes to one
+ * further down. That call has the same context, and lies deeper in the stack. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) struct {
+  const void *context;
+  uintptr_t frame;
+  unsigned level;
+} passing;
+
+static void call_below(unsigned level, int number, siginfo_t *info, void *context) {
+  unsigned used = atomic_load(&below_used);
+  struct sigaction action;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = SIG_DFL;
+  if (level < used)
+    action = below[used - 1 - level];
   if (action.sa_flags & SA_SIGINFO) {
     action.sa_sigaction(number, info, context);
   } else if (action.sa_handler != SIG_DFL && action.sa_handler != SIG_IGN) {
@@ -100,6 +128,19 @@ static void pass_on(int number, siginfo_t *info, void *context) {
     (void)sigaction(SIGTRAP, &action, NULL);
     (void)syscall(SYS_tgkill, syscall(SYS_getpid), syscall(SYS_gettid), SIGTRAP);
   }
+}
+
+/* AddressSanitizer may keep variables elsewhere: the question is about the stack itself. */
+__attribute__((no_sanitize_address, noinline)) static void pass_on(int number, siginfo_t *info,
+                                                                   void *context) {
+  uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+  int again = passing.context == context && frame < passing.frame;
+  unsigned level = again ? passing.level + 1 : 0;
+  passing.context = context;
+  passing.frame = frame;
+  passing.level = level;
+  call_below(level, number, info, context);
+  passing.context = NULL;
 }
 
 static void on_trap(int number, siginfo_t *info, void *context) {
@@ -125,6 +166,17 @@ static void on_trap(int number, siginfo_t *info, void *context) {
   errno = kept;
 }
 
+static void remember(const struct sigaction *top) {
+  unsigned used = atomic_load(&below_used);
+  if (used && below[used - 1].sa_sigaction == top->sa_sigaction &&
+      below[used - 1].sa_flags == top->sa_flags)
+    return; /* it went on top of us again */
+  if (used == BELOW)
+    used--; /* the newest matters most */
+  below[used] = *top;
+  atomic_store(&below_used, used + 1);
+}
+
 /* On top of whoever came since. */
 static int install(void) {
   struct sigaction top, ours;
@@ -132,7 +184,7 @@ static int install(void) {
     return -1;
   if ((top.sa_flags & SA_SIGINFO) && top.sa_sigaction == on_trap)
     return 0;
-  previous = top;
+  remember(&top);
   memset(&ours, 0, sizeof ours);
   ours.sa_sigaction = on_trap;
   ours.sa_flags = SA_SIGINFO | SA_ONSTACK;
@@ -193,6 +245,7 @@ int pmalloc_step_start(uintptr_t address, ucontext_t *uc, struct pmalloc_log_wri
   set_mask(uc, mask);
   step.write = write;
   mine.on = 1;
+  mine.pc = context_pc(uc);
   mine.had_flag = (uc->uc_mcontext.gregs[REG_EFL] & TRAP_FLAG) != 0;
   uc->uc_mcontext.gregs[REG_EFL] |= TRAP_FLAG;
   return 1;

@@ -70,6 +70,12 @@ enum pmalloc_turn pmalloc_turn_take(void) {
   }
 }
 
-void pmalloc_turn_leave(void) { atomic_store(&turn, 0); }
+/* Not what was taken away from us, and is somebody else's now. */
+void pmalloc_turn_leave(void) {
+  uint64_t me = self();
+  (void)atomic_compare_exchange_strong(&turn, &me, 0);
+}
+
+void pmalloc_turn_reset(void) { atomic_store(&turn, 0); }
 
 int pmalloc_turn_is_mine(void) { return atomic_load(&turn) == self(); }

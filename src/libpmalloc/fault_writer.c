@@ -27,8 +27,11 @@
 #include "fault_writer.h"
 
 #include <errno.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pages.h"
@@ -61,16 +64,48 @@ static void keep_copy(struct pmalloc_writer *w) {
   w->copy[w->copy_used] = 0;
 }
 
+/* The signals with which the kernel underlines an error of write(): nobody reads the pipe, the file
+ * is as large as it may be. They are blocked in the handler, and would end a program that is to go
+ * on, as soon as it does. */
+static uint64_t underlines(void) {
+  uint64_t pending = 0;
+  (void)syscall(SYS_rt_sigpending, &pending, sizeof pending);
+  return pending & (UINT64_C(1) << (SIGPIPE - 1) | UINT64_C(1) << (SIGXFSZ - 1));
+}
+
+/* Takes back what was not pending before. */
+static void take_back(uint64_t before) {
+  const struct timespec at_once = {0, 0};
+  uint64_t ours = underlines() & ~before;
+  if (ours)
+    (void)syscall(SYS_rt_sigtimedwait, &ours, NULL, &at_once, sizeof ours);
+}
+
+/* Others may have made stderr non-blocking, for it is their terminal, too. For a second at most. */
+static int waits_for_room(int fd) {
+  struct pollfd wanted = {.fd = fd, .events = POLLOUT};
+  struct timespec second = {1, 0}; /* the kernel writes into it what is left */
+  return syscall(SYS_ppoll, &wanted, 1L, &second, NULL, sizeof(uint64_t)) == 1;
+}
+
+/* 0, or an error that is one. */
+static int failure(const struct pmalloc_writer *w, int error, uint64_t before) {
+  if (error == EPIPE || error == EFBIG)
+    take_back(before);
+  return error == EINTR || (error == EAGAIN && waits_for_room(w->fd)) ? 0 : error;
+}
+
 void pmalloc_writer_flush(struct pmalloc_writer *w) {
   size_t done = 0;
+  uint64_t before = w->used && !w->failed ? underlines() : 0;
   if (w->copy)
     keep_copy(w);
   while (done < w->used && !w->failed) {
     long n = syscall(SYS_write, w->fd, w->text + done, w->used - done);
     if (n > 0)
       done += (size_t)n;
-    else if (n == 0 || errno != EINTR)
-      w->failed = n == 0 ? EIO : errno;
+    else
+      w->failed = n == 0 ? EIO : failure(w, errno, before);
   }
   w->used = 0;
 }

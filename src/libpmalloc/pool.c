@@ -25,6 +25,8 @@
 #include <string.h>
 
 #include "beacon.h"
+#include "fault.h"
+#include "fault_step.h"
 #include "hardened.h"
 #include "pool_internal.h"
 #include "redzone.h"
@@ -91,9 +93,11 @@ static void before_fork(void) {
       pthread_mutex_lock(&pool->lock);
   }
   registry_before_fork();
+  pmalloc_fault_before_fork();
 }
 
 static void after_fork_parent(void) {
+  pmalloc_fault_after_fork();
   registry_after_fork(0);
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
@@ -103,6 +107,7 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
+  pmalloc_fault_in_child();
   registry_after_fork(1);
   pages_poke_after_fork();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
@@ -237,6 +242,17 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
   pool->hot_bytes = pool->cold_bytes = 0;
 }
 
+/* Not while the handler is at a violation: what it looked up stays true for its turn. */
+static enum pmalloc_status bury(pmalloc_pool *pool) {
+  int waits = pool->policy == PMALLOC_WARN || pool->policy == PMALLOC_AUDIT;
+  enum pmalloc_turn turn = waits ? pmalloc_step_take_turn(NULL) : PMALLOC_TURN_KEPT;
+  registry_bury(pool->record);
+  enum pmalloc_status status = retire_all(pool);
+  if (turn != PMALLOC_TURN_KEPT)
+    pmalloc_turn_leave();
+  return status;
+}
+
 /* The first mapping decides: while none was given back, a failure leaves the
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
@@ -259,8 +275,7 @@ static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
   } else if (pool->cold) {
     uint32_t chunks = pool->cold->chunks;
     const struct cold_slab *slabs = pool->slabs;
-    registry_bury(pool->record);
-    status = retire_all(pool);
+    status = bury(pool);
     if (status == PMALLOC_OK) {
       release_hot(pool, chunks);
     } else if (pool->retired == 0 && pool->slabs == slabs &&
