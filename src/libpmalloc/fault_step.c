@@ -56,15 +56,6 @@ static void shut(void) {
     (void)pages_protect_again(step.page[--step.pages]);
 }
 
-enum pmalloc_turn pmalloc_step_take_turn(const ucontext_t *uc) {
-  enum pmalloc_turn turn = pmalloc_turn_take();
-  if (step.pages == 0 || (turn == PMALLOC_TURN_KEPT && uc && mine.on && mine.pc == context_pc(uc)))
-    return turn;
-  pmalloc_step_abort(NULL);
-  mine.on = 0;
-  return turn == PMALLOC_TURN_KEPT ? PMALLOC_TURN_TAKEN : turn;
-}
-
 #if defined(__x86_64__)
 
 #define TRAP_FLAG 0x100
@@ -99,6 +90,15 @@ void pmalloc_step_abort(ucontext_t *uc) {
   shut();
   if (uc && mine.on)
     finish(uc);
+}
+
+enum pmalloc_turn pmalloc_step_take_turn(const ucontext_t *uc) {
+  enum pmalloc_turn turn = pmalloc_turn_take();
+  if (step.pages == 0 || (turn == PMALLOC_TURN_KEPT && uc && mine.on && mine.pc == context_pc(uc)))
+    return turn;
+  pmalloc_step_abort(NULL);
+  mine.on = 0;
+  return turn == PMALLOC_TURN_KEPT ? PMALLOC_TURN_TAKEN : turn;
 }
 
 /* ---- others' traps ---- */
@@ -285,6 +285,11 @@ int pmalloc_step_ready(void) {
 
 /* There is no flag for it that a program may set. */
 int pmalloc_step_ready(void) { return -1; }
+
+enum pmalloc_turn pmalloc_step_take_turn(const ucontext_t *uc) {
+  (void)uc;
+  return pmalloc_turn_take();
+}
 
 int pmalloc_step_start(uintptr_t address, ucontext_t *uc, struct pmalloc_log_write *write) {
   (void)address;
