@@ -153,7 +153,7 @@ static void run_short(void *arg) {
     CHECK(fscanf(statm, "%lu", &pages) == 1);
     fclose(statm);
   }
-  rlim_t room = pages * pages_page_size() + ((rlim_t)(EMULATED ? 64 : 128) << 20);
+  rlim_t room = pages * pages_page_size() + ((rlim_t)(EMULATED ? 40 : 128) << 20);
   struct rlimit limit = {room, room};
   setrlimit(RLIMIT_AS, &limit);
   pmalloc_pool *pool;

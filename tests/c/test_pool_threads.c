@@ -10,7 +10,7 @@
 #include "pool.h"
 #include "share.h"
 
-enum { THREADS = 8, ROUNDS = EMULATED ? 100 : 300, KEPT = 64 };
+enum { THREADS = EMULATED ? 4 : 8, ROUNDS = EMULATED ? 100 : 300, KEPT = 64 };
 
 static pmalloc_pool *shared;
 static atomic_int stop;
@@ -162,7 +162,7 @@ static void test_fork(void) {
   atomic_store(&stop, 0);
   for (int i = 0; i < 3; i++)
     pthread_create(&threads[i], NULL, i == 2 ? churn_files : churn, NULL);
-  for (int i = 0; i < (SANITIZED || EMULATED ? 20 : 200); i++)
+  for (int i = 0; i < (EMULATED ? 8 : SANITIZED ? 20 : 200); i++)
     CHECK(dies(in_child, sealed) == 0);
   atomic_store(&stop, 1);
   for (int i = 0; i < 3; i++)
