@@ -303,7 +303,10 @@ def test_a_key_that_lies_in_front(name: str) -> None:
     pool = pmalloc.Pool(name)
     root = pool.freeze([{"here first": 1, "and you": 2}, [[{"here first": 1, 7: 2}]]])
     keys = list(root[1][0][0])
-    assert path_of(keys[0], pool) == "[1][0][0].keys()[0]"
+    # 3.12 shares no tables: the first dict has one of its own, and the key in it.
+    own = sys.version_info < (3, 13)
+    assert (next(iter(root[0])) is keys[0]) == own
+    assert path_of(keys[0], pool) == ("[0].keys()[0]" if own else "[1][0][0].keys()[0]")
 
 
 # ---- deep ----------------------------------------------------------------------------------------
