@@ -414,11 +414,44 @@ static void test_fork(void) {
   OK(pmalloc_destroy_pool(pool));
 }
 
+/* In a child: ends with 40, and 1 more where the memory counts as protected afterwards. */
+static void write_under(void *policy) {
+  struct pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+  options.on_violation = *(enum pmalloc_policy *)policy;
+  if (!freopen("/dev/null", "w", stderr))
+    _exit(1);
+  struct pmalloc_pool *pool = pmalloc_create_pool("policy", &options);
+  volatile char *at = pool ? pmalloc(pool, 8) : NULL;
+  if (!at || pmalloc_protect_pool(pool) != PMALLOC_OK)
+    _exit(2);
+  *at = 7;
+  _exit(*at == 7 ? 40 + pmalloc_is_protected((const void *)at) : 3);
+}
+
+static void test_policies(void) {
+  static const struct {
+    enum pmalloc_policy policy;
+    int ends;
+  } known[] = {{PMALLOC_POLICY_DEFAULT, SIGSEGV},
+               {PMALLOC_OOPS, SIGSEGV},
+               {PMALLOC_WARN, -40},
+               {PMALLOC_AUDIT, -41},
+               {PMALLOC_OFF, -40}};
+  for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+    enum pmalloc_policy policy = known[i].policy;
+    CHECK(dies(write_under, &policy) == known[i].ends);
+  }
+  struct pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+  options.on_violation = (enum pmalloc_policy)5;
+  FAILS(pmalloc_create_pool("unknown policy", &options), EINVAL);
+}
+
 int main(void) {
   test_version_and_texts();
   test_life();
   test_zero_bytes();
   test_options();
+  test_policies();
   test_names();
   test_no_pool();
   test_protected_pool();
