@@ -255,7 +255,7 @@ IMPORTS = {
     """,
     "pmalloc: the interpreter's own strings are not where they were when pmalloc was compiled; "
     "rebuild pmalloc against this Python": """
-        text = sys.intern("utf-8")
+        text = sys.intern("keys")
         ctypes.c_char.from_address(id(text) + sys.getsizeof("") - 1 + 4).value = b"9"
     """,
     "pmalloc's self-test failed on this Python build (VERSION): the frozen copy of TYPE is not "
