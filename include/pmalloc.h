@@ -122,9 +122,9 @@ enum pmalloc_backing {
  * environment says PMALLOC_RODATA=off, every pool is off; PMALLOC_RODATA=oops, warn or audit is
  * the policy of the pools that have none of their own. Any other value counts as oops, and is
  * complained about on stderr. What each becomes in a sealed pool, or a memfd, is a table in
- * docs/guide.md. A policy is chosen when the pool is made, and not changed: a program could, then so
- * could whoever writes its memory. What warn and audit let happen is on stderr, and in the files of
- * PMALLOC_REPORT_DIR; the log of records is read by Python's violations(). */
+ * docs/guide.md. A policy is chosen when the pool is made, and not changed: if a program could, so
+ * could whoever writes its memory. What warn and audit let happen is on stderr, and in the files
+ * of PMALLOC_REPORT_DIR; the log of records is read by Python's violations(). */
 enum pmalloc_policy {
   PMALLOC_POLICY_DEFAULT = 0, /* what the environment says, else PMALLOC_OOPS */
   PMALLOC_OOPS = 1,           /* report, call the handler that was there before, die of SIGSEGV */
