@@ -15,6 +15,7 @@ pytest.importorskip("typer")
 pytest.importorskip("rich")
 
 from sandboxed import IO_URING_SETUP, MEMFD_CREATE, MSEAL, PROCESS_VM_READV, TGKILL, sandboxed
+from test_cli_doctor_bare import bare
 from typer.testing import CliRunner
 
 from pmalloc.cli import probes
@@ -147,16 +148,6 @@ def test_who_else_has_the_signal(monkeypatch):
     )
 
 
-def test_workers_of_this_python():
-    """From Python 3.14 on they get copies, and doctor says so."""
-    finding = python.start_method()
-    if sys.version_info >= (3, 14):
-        assert (finding.status, finding.detail) == ("note", "starts workers by forkserver")
-        assert "pickled, thawed copies" in finding.consequence
-    else:
-        assert (finding.status, finding.detail[:24]) == ("ok", "starts workers by fork: ")
-
-
 def test_policies_that_do_less(monkeypatch):
     monkeypatch.setattr(signals, "_after_a_write", lambda _: "stepped")
     assert signals.audit().status == "note"
@@ -199,34 +190,6 @@ def test_a_kernel_that_guards_proc_mem(monkeypatch):
 
 
 # ---- without typer and rich ----
-
-BARE = """
-import sys
-sys.modules["typer"] = sys.modules["rich"] = None
-sys.argv = ["pmalloc", *sys.argv[1:]]
-from pmalloc.cli import main
-sys.exit(main())
-"""
-
-
-def bare(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", BARE, *arguments],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-
-
-def test_without_typer_and_rich():
-    done = bare("doctor")
-    assert (done.returncode, done.stderr) == (0, "")
-    lines = done.stdout.splitlines()
-    assert lines[0] == f"{platform.system()} {platform.release()}, {platform.machine()}"
-    assert any(line.startswith("protect()  ") and "   ok        a store" in line for line in lines)
-    assert bare("maps").returncode == 2
-    assert "pip install 'pmalloc[cli]'" in bare("maps").stderr
 
 
 def test_json_is_the_same_without_them():

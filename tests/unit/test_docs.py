@@ -145,6 +145,9 @@ pytest() {{ {sys.executable} -m pytest -p pytest_pmalloc -p no:cacheprovider "$@
 
 @pytest.mark.parametrize("session", SESSIONS, ids=lambda s: s.name)
 def test_session(session: Session, tmp_path: Path):
+    if any(command.startswith("pmalloc explain") for command, _ in session.commands):
+        pytest.importorskip("typer")
+        pytest.importorskip("rich")
     for name, source in session.files.items():
         (tmp_path / name).write_text(source)
     said = "\0\n"
