@@ -47,6 +47,22 @@ static void cursor_at(struct cursor *c, uintptr_t at, uintptr_t end) {
   c->bad = 0;
 }
 
+/* Sets the end where a length says; no compiler makes anything of 128 KiB, and what is
+ * damaged shall not be read for seconds. */
+static void ends_after(struct cursor *c, uint64_t length) {
+  if (length >= (1U << 17))
+    c->bad = 1;
+  else
+    c->end = c->at + length;
+}
+
+static void skip(struct cursor *c, uint64_t n) {
+  if (c->at > c->end || n > c->end - c->at)
+    c->bad = 1;
+  else
+    c->at += n;
+}
+
 static unsigned next_byte(struct cursor *c) {
   if (c->at >= c->end || c->bad) {
     c->bad = 1;
@@ -152,9 +168,7 @@ static int read_cie(uintptr_t at, struct cfi_function *f, int *augmented) {
   size_t used = 0;
   cursor_at(&c, at, at + 4);
   uint64_t length = next_word(&c, 4);
-  if (c.bad || length >= 0xfffffff0)
-    return 0;
-  c.end = at + 4 + length;
+  ends_after(&c, length);
   uint64_t id = next_word(&c, 4);
   unsigned version = next_byte(&c);
   if (id != 0 || (version != 1 && version != 3))
@@ -174,7 +188,11 @@ static int read_cie(uintptr_t at, struct cfi_function *f, int *augmented) {
   *augmented = augmentation[0] == 'z';
   if (*augmented) {
     uint64_t n = next_uleb(&c);
-    f->initial = c.at + n;
+    struct cursor behind = c;
+    skip(&behind, n);
+    if (behind.bad)
+      return 0;
+    f->initial = behind.at;
     for (const char *a = augmentation + 1; *a; a++) {
       if (*a == 'R')
         f->encoding = next_byte(&c);
@@ -199,18 +217,16 @@ static int read_cie(uintptr_t at, struct cfi_function *f, int *augmented) {
 static int read_fde(uintptr_t at, struct cfi_function *f) {
   struct cursor c;
   int augmented;
-  cursor_at(&c, at, at + 8);
+  cursor_at(&c, at, at + 4);
   uint64_t length = next_word(&c, 4);
+  ends_after(&c, length);
   uint64_t back = next_word(&c, 4);
-  if (c.bad || length >= 0xfffffff0 || back == 0 || !read_cie(at + 4 - back, f, &augmented))
+  if (c.bad || back == 0 || !read_cie(at + 4 - back, f, &augmented))
     return 0;
-  c.end = at + 4 + length;
   f->start = next_pointer(&c, f->encoding);
   f->end = f->start + next_pointer(&c, f->encoding & 15);
-  if (augmented) {
-    uint64_t n = next_uleb(&c);
-    c.at += n;
-  }
+  if (augmented)
+    skip(&c, next_uleb(&c));
   f->program = c.at;
   f->program_end = c.end;
   return !c.bad && f->program <= f->program_end;
@@ -252,11 +268,7 @@ static void set_rule(struct cfi_rules *r, uint64_t number, enum cfi_rule rule, i
 
 static uintptr_t skip_expression(struct cursor *c) {
   uintptr_t at = c->at;
-  uint64_t n = next_uleb(c);
-  if (n > c->end - c->at)
-    c->bad = 1;
-  else
-    c->at += n;
+  skip(c, next_uleb(c));
   return at;
 }
 
@@ -401,8 +413,7 @@ int pmalloc_cfi_evaluate(uintptr_t expression, const uintptr_t *registers, uintp
   uintptr_t s[OPERANDS] = {first};
   size_t n = 1;
   cursor_at(&c, expression, expression + 10);
-  uint64_t length = next_uleb(&c);
-  c.end = c.at + length;
+  ends_after(&c, next_uleb(&c));
   while (c.at < c.end && !c.bad) {
     unsigned op = next_byte(&c);
     uintptr_t top = n ? s[n - 1] : 0, below = n > 1 ? s[n - 2] : 0;

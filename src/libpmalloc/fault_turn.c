@@ -5,11 +5,13 @@
  * not torn apart by another one, and a page that is open for one instruction is
  * not shut under it.
  *
- *     word   0 free, else  process id << 32 | thread id
+ *              | process id | thread id | number |      0: free
+ *     word     |    22      |    22     |   20   |
  *
  * The process is part of it because a child of fork() inherits the word but not the
  * thread. Nobody waits for ever: a thread that is better off garbled than stuck
- * takes the turn away after two seconds.
+ * takes a turn away that has lasted for two seconds. By its number it is told from
+ * the next turn of the same thread.
  *
  * ASYNC-SIGNAL-SAFE: raw system calls. Signals are blocked while a thread has the
  * turn, so no handler comes between it and its end.
@@ -29,10 +31,18 @@
 
 static _Atomic uint64_t turn;
 
+static atomic_uint taken;
+
+/* Linux has no ids beyond 22 bits. */
+#define PROCESS 42
+#define THREAD 20
+
 static uint64_t self(void) {
-  uint64_t pid = (uint64_t)(uint32_t)syscall(SYS_getpid) << 32;
-  return pid | (uint32_t)syscall(SYS_gettid);
+  uint64_t pid = (uint64_t)syscall(SYS_getpid) << PROCESS;
+  return pid | (uint64_t)syscall(SYS_gettid) << THREAD;
 }
+
+static int is_of(uint64_t word, uint64_t thread) { return word >> THREAD == thread >> THREAD; }
 
 /* Most turns take a few microseconds. */
 static void wait(unsigned tries) {
@@ -50,32 +60,34 @@ static int64_t now_ms(void) {
 }
 
 enum pmalloc_turn pmalloc_turn_take(void) {
-  uint64_t me = self();
+  const uint64_t number = atomic_fetch_add(&taken, 1) & ((1U << THREAD) - 1);
+  uint64_t me = self() | number, watched = 0;
   int64_t end = 0;
   for (unsigned tries = 0;; tries++) {
     uint64_t other = 0;
     if (atomic_compare_exchange_strong(&turn, &other, me))
       return PMALLOC_TURN_TAKEN;
-    if (other == me)
+    if (is_of(other, me))
       return PMALLOC_TURN_KEPT;
-    if ((other >> 32) != (me >> 32) && atomic_compare_exchange_strong(&turn, &other, me))
+    if (other >> PROCESS != me >> PROCESS && atomic_compare_exchange_strong(&turn, &other, me))
       return PMALLOC_TURN_STOLEN;
-    if (tries >= 400 && end == 0)
+    if (tries >= 400 && other != watched) {
+      watched = other;
       end = now_ms() + 2000;
-    if (end && now_ms() > end) {
-      atomic_store(&turn, me);
-      return PMALLOC_TURN_STOLEN;
     }
+    if (end && now_ms() > end && atomic_compare_exchange_strong(&turn, &other, me))
+      return PMALLOC_TURN_STOLEN;
     wait(tries);
   }
 }
 
 /* Not what was taken away from us, and is somebody else's now. */
 void pmalloc_turn_leave(void) {
-  uint64_t me = self();
-  (void)atomic_compare_exchange_strong(&turn, &me, 0);
+  uint64_t word = atomic_load(&turn);
+  if (is_of(word, self()))
+    (void)atomic_compare_exchange_strong(&turn, &word, 0);
 }
 
 void pmalloc_turn_reset(void) { atomic_store(&turn, 0); }
 
-int pmalloc_turn_is_mine(void) { return atomic_load(&turn) == self(); }
+int pmalloc_turn_is_mine(void) { return is_of(atomic_load(&turn), self()); }

@@ -77,6 +77,49 @@ static void a_turn_given_back_too_late(void) {
   end(thread);
 }
 
+static _Atomic int inside;
+static void *steal(void *unused) {
+  (void)unused;
+  must(pmalloc_turn_take() != PMALLOC_TURN_KEPT);
+  must(inside++ == 0);
+  usleep(100000);
+  must(--inside == 0);
+  pmalloc_turn_leave();
+  return NULL;
+}
+
+/* Their two seconds are over at the same moment. */
+static void two_thieves(void) {
+  pthread_t threads[4];
+  must(pmalloc_turn_take() == PMALLOC_TURN_TAKEN);
+  for (int i = 0; i < 4; i++)
+    start(&threads[i], steal, NULL);
+  for (int i = 0; i < 4; i++)
+    end(threads[i]);
+}
+
+static void *many_turns(void *unused) {
+  (void)unused;
+  for (int i = 0; i < 25; i++) {
+    must(pmalloc_turn_take() == PMALLOC_TURN_TAKEN);
+    stage = 1;
+    usleep(100000);
+    must(pmalloc_turn_is_mine());
+    pmalloc_turn_leave();
+  }
+  return NULL;
+}
+
+/* One that has many turns is not one that is stuck. */
+static void a_busy_thread(void) {
+  pthread_t thread;
+  start(&thread, many_turns, NULL);
+  wait_for(1);
+  must(pmalloc_turn_take() == PMALLOC_TURN_TAKEN);
+  pmalloc_turn_leave();
+  end(thread);
+}
+
 static void *store_one(void *at) {
   store(at, 7);
   return NULL;
@@ -297,6 +340,8 @@ int main(void) {
   struct witness w;
   unsetenv("PMALLOC_RODATA");
   GOES_ON(a_turn_given_back_too_late);
+  GOES_ON(two_thieves);
+  GOES_ON(a_busy_thread);
   DIES(destroyed_in_between_warn, SIGSEGV);
   EXPECT_SAYS(w, "pmalloc: use after destroy of pool 'audited' (write)\n");
   DIES(destroyed_in_between_audit, SIGSEGV);
