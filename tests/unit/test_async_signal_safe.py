@@ -89,7 +89,7 @@ INDIRECT = {
     "pmalloc_store_string_perform": "write",
     # Handlers that others had installed: theirs to answer for.
     "fault_signal:call": "a handler of SIGSEGV",
-    "fault_step:pass_on": "a handler of SIGTRAP",
+    "fault_step:call_below": "a handler of SIGTRAP",
     # Documented to be async-signal-safe.
     "fault_symbol:module_by_loader": "_dl_find_object",
     "pmalloc_symbol_unwind_index": "_dl_find_object",
