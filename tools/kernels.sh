@@ -87,12 +87,7 @@ for name in "${names[@]}"; do
   esac
 done
 if [ ${#packages[@]} -gt 0 ]; then
-  [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1 ||
-    cannot "this needs ${packages[*]}, and only root on a Debian can have them installed here."
-  echo "kernels: installing ${packages[*]}" >&2
-  { apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-    apt-get install -y -qq --no-install-recommends "${packages[@]}"; } >"$out/apt.log" 2>&1 </dev/null ||
-    { tail -n 5 "$out/apt.log" >&2 && cannot "${packages[*]} could not be installed."; }
+  tools/apt.sh "${packages[@]}" || cannot "${packages[*]} are not here."
 fi
 
 # ---- the kernels ----

@@ -107,22 +107,24 @@ static int goes_on(void) {
   return (pmalloc_policies_in_use() & (BIT(PMALLOC_WARN) | BIT(PMALLOC_AUDIT))) != 0;
 }
 
-void pmalloc_fault_before_fork(void) {
+static void before_fork(void) {
   if (goes_on())
     (void)pmalloc_step_take_turn(NULL);
 }
 
-void pmalloc_fault_after_fork(void) {
+static void after_fork(void) {
   if (goes_on())
     pmalloc_turn_leave();
 }
 
 /* The pages that another thread had open are shut; what is in the log, the parent did. */
-void pmalloc_fault_in_child(void) {
+static void in_child(void) {
   pmalloc_step_abort(NULL);
   pmalloc_turn_reset();
   pmalloc_log_reset();
 }
+
+static int pause_answers(void) { return pmalloc_step_take_turn(NULL) != PMALLOC_TURN_KEPT; }
 
 /* Gets ready what the policies of the pools there are need. Where the kernel refuses one means of
  * `audit`, there is the other; without either pools have become `oops`, and say so. */
@@ -156,6 +158,12 @@ enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hook
     pmalloc_symbol_use_finder(dlsym(RTLD_DEFAULT, "_dl_find_object"));
     use_report_directory();
     pmalloc_store_prepare();
+    static const struct pool_answers ours = {.before_fork = before_fork,
+                                             .after_fork = after_fork,
+                                             .in_child = in_child,
+                                             .pause = pause_answers,
+                                             .resume = pmalloc_turn_leave};
+    pool_use_answers(&ours);
     atomic_store(&prepared, 1);
   }
   if (hooks)

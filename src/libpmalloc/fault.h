@@ -59,12 +59,6 @@ struct pmalloc_fault_hooks {
  * of them, nothing is installed. */
 enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hooks);
 
-/* Around fork(), when all other locks are held: no violation is being answered meanwhile, and no
- * page is open for one, which a child would inherit. */
-void pmalloc_fault_before_fork(void);
-void pmalloc_fault_after_fork(void);
-void pmalloc_fault_in_child(void);
-
 /* A caller inside the process found out, without a fault, that `address` in protected memory is
  * about to be written by other means (realloc of a protected pointer): makes the real store, so
  * that the one report there is gets printed, and names the caller's module. Does not return on

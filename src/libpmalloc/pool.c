@@ -25,8 +25,6 @@
 #include <string.h>
 
 #include "beacon.h"
-#include "fault.h"
-#include "fault_step.h"
 #include "hardened.h"
 #include "pool_internal.h"
 #include "redzone.h"
@@ -86,6 +84,10 @@ void pool_lock_first(pmalloc_pool *pool) {
   pools_unlock();
 }
 
+static const struct pool_answers *_Atomic answers;
+
+void pool_use_answers(const struct pool_answers *to) { atomic_store(&answers, to); }
+
 static void before_fork(void) {
   pools_lock();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
@@ -93,11 +95,15 @@ static void before_fork(void) {
       pthread_mutex_lock(&pool->lock);
   }
   registry_before_fork();
-  pmalloc_fault_before_fork();
+  const struct pool_answers *of = atomic_load(&answers);
+  if (of)
+    of->before_fork();
 }
 
 static void after_fork_parent(void) {
-  pmalloc_fault_after_fork();
+  const struct pool_answers *of = atomic_load(&answers);
+  if (of)
+    of->after_fork();
   registry_after_fork(0);
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
@@ -107,7 +113,9 @@ static void after_fork_parent(void) {
 }
 
 static void after_fork_child(void) {
-  pmalloc_fault_in_child();
+  const struct pool_answers *of = atomic_load(&answers);
+  if (of)
+    of->in_child();
   registry_after_fork(1);
   pages_poke_after_fork();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
@@ -242,14 +250,15 @@ static void release_hot(pmalloc_pool *pool, uint32_t chunks) {
   pool->hot_bytes = pool->cold_bytes = 0;
 }
 
-/* Not while the handler is at a violation: what it looked up stays true for its turn. */
+/* Not while the handler is at a violation: what it looked up stays true until it is done. */
 static enum pmalloc_status bury(pmalloc_pool *pool) {
-  int waits = pool->policy == PMALLOC_WARN || pool->policy == PMALLOC_AUDIT;
-  enum pmalloc_turn turn = waits ? pmalloc_step_take_turn(NULL) : PMALLOC_TURN_KEPT;
+  int may_go_on = pool->policy == PMALLOC_WARN || pool->policy == PMALLOC_AUDIT;
+  const struct pool_answers *of = may_go_on ? atomic_load(&answers) : NULL;
+  int took = of && of->pause();
   registry_bury(pool->record);
   enum pmalloc_status status = retire_all(pool);
-  if (turn != PMALLOC_TURN_KEPT)
-    pmalloc_turn_leave();
+  if (took)
+    of->resume();
   return status;
 }
 

@@ -75,6 +75,19 @@ const char *pmalloc_environment(const char *name);
  * set. PMALLOC_ERR_INVALID for any other value: *value is it, and `oops` is meant. */
 enum pmalloc_status pmalloc_process_policy(enum pmalloc_policy *policy, const char **value);
 
+/* Who answers violations, above this room, says what pools have to do around it. */
+struct pool_answers {
+  /* Around fork(), when all other locks are held: no violation is being answered meanwhile, and no
+   * page is open for one, which a child would inherit. */
+  void (*before_fork)(void);
+  void (*after_fork)(void);
+  void (*in_child)(void);
+  /* No violation is answered from here, where pause() is not 0, to resume(). */
+  int (*pause)(void);
+  void (*resume)(void);
+};
+void pool_use_answers(const struct pool_answers *to);
+
 /* Bit 1 << policy for every policy that a pool of this process was created with. */
 unsigned pmalloc_policies_in_use(void);
 

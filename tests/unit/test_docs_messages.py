@@ -153,7 +153,7 @@ sys.stdin.read()
 def test_maps_of_the_guide(tmp_path: Path):
     pytest.importorskip("rich")
     try:
-        pmalloc.Pool("tried").protect(seal=True)
+        pmalloc.Pool("tried to seal").protect(seal=True)
     except OSError as error:
         pytest.skip(str(error))
     (tmp_path / "server.py").write_text(SERVER)

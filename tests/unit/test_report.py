@@ -272,7 +272,7 @@ ctypes.memset(buffer.address + 3, 0xFF, 1)
 def test_origin_of_a_shared_pool(tmp_path, capsys):
     """Where this process opened it; who protected it is another."""
     try:
-        pmalloc.Pool("tried", backing="memfd").protect(immutable=True)
+        pmalloc.Pool("tried to share", backing="memfd").protect(immutable=True)
     except OSError as error:
         pytest.skip(str(error))
     done = run(tmp_path, SHARED)
