@@ -1,10 +1,10 @@
 """Audited stores against a bare handler of SIGSEGV, from C, in one process.
 
-The peer does the least that lets a store to a read-only page take effect and leaves
-the page read-only: its handler makes the page writable, the store runs again, the
-page is made read-only again. pmalloc decodes the store, writes it down, and performs
-it through /proc/self/mem. What a signal alone costs, with a handler that steps over
-the store, is in the raw figures.
+The peer is the least that a handled fault can be: its handler steps over the store and
+returns, so the store is lost. pmalloc decodes the store, writes it down, and performs
+it through /proc/self/mem. In the raw figures is a second peer, the least with which the
+store takes effect: its handler makes the page writable, the store runs again, the page
+is made read-only again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def run(quick: bool = False) -> list[Row]:
         done = subprocess.run(
             [program, "300" if quick else "1000"], check=True, capture_output=True, text=True
         )
-    bare, skipped, *ours = (int(figure) * 1e-9 for figure in done.stdout.split())
+    opened, bare, *ours = (int(figure) * 1e-9 for figure in done.stdout.split())
     rows = []
     for name, took, goal in zip(
         ("mov, emulated", "lock inc, emulated", "fstp, single-stepped"),
@@ -54,7 +54,7 @@ def run(quick: bool = False) -> list[Row]:
                     frozen=time_text(took),
                     ratio=took / bare,
                     goal=goal,
-                    raw={"ordinary_s": bare, "frozen_s": took, "signal_s": skipped},
+                    raw={"ordinary_s": bare, "frozen_s": took, "opened_s": opened},
                 )
             )
     return rows

@@ -19,8 +19,6 @@
 #define _GNU_SOURCE
 #endif
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "fault_policy.h"
 #include "fault_step.h"
@@ -51,7 +49,7 @@ struct pmalloc_log_write *pmalloc_audit_begin(const struct pmalloc_violation *v,
     return NULL;
   }
   size_t size = v->store ? v->store->size : 0;
-  write->thread = (pid_t)syscall(SYS_gettid);
+  write->thread = pmalloc_turn_thread();
   write->pc = v->pc;
   write->instruction = v->store ? v->store->name : NULL;
   write->address = v->store && size ? v->store->address : v->address;

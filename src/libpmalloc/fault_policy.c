@@ -180,11 +180,13 @@ int pmalloc_policy_answer(struct pmalloc_violation *v, ucontext_t *uc) {
       (where->policy != PMALLOC_WARN && where->policy != PMALLOC_AUDIT))
     return 0;
   v->policy = where->policy;
+  pmalloc_store_readable(where->chunk_start, where->chunk_end);
   if (pmalloc_store_decode(uc, v->address, &store)) {
     v->store = &store;
     v->same_value = is_same(&store, where);
   }
   int done = v->policy == PMALLOC_WARN ? warn(v) : audit(v, uc);
+  pmalloc_store_readable(0, 0);
   v->store = NULL;
   if (!done)
     v->policy = PMALLOC_OOPS;

@@ -35,6 +35,10 @@ struct pmalloc_store {
  * Changes nothing but *s. */
 int pmalloc_store_decode(const ucontext_t *uc, uintptr_t fault_address, struct pmalloc_store *s);
 
+/* Memory that is known to be readable: what a store would alter there is looked at without asking
+ * the kernel. The chunk that whoever has the turn answers for; 0, 0: none. */
+void pmalloc_store_readable(uintptr_t from, uintptr_t to);
+
 /* Puts n bytes at an address that the thread itself may not write. 0: done, else nothing is. */
 typedef int (*pmalloc_store_write_fn)(uintptr_t address, const void *bytes, size_t n);
 

@@ -20,7 +20,7 @@
  * The atomics are a read, a computation and a write here; what that is atomic against,
  * fault_store_x86 says.
  *
- * ASYNC-SIGNAL-SAFE: pages_peek(), and what the caller gives as `write`.
+ * ASYNC-SIGNAL-SAFE: fault_store, pages_peek(), and what the caller gives as `write`.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -183,7 +183,7 @@ static uint64_t updated(const struct pmalloc_store *s, uint64_t old) {
 
 static int read_old(const struct pmalloc_store *s, uint64_t *old) {
   *old = 0;
-  return pages_peek(old, (const void *)s->address, s->size);
+  return pmalloc_store_old(s, old);
 }
 
 /* `reg` gets what was there; 4 bytes and less clear the rest. */

@@ -20,7 +20,7 @@
  * bts and its kin take a register as a bit string's index: it may point far from the operand, to
  * either side. An immediate index stays within it.
  *
- * ASYNC-SIGNAL-SAFE: pages_peek(), fault_decode_x86, fault_alu_x86.
+ * ASYNC-SIGNAL-SAFE: fault_store, fault_decode_x86, fault_alu_x86.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -34,7 +34,6 @@
 #include <string.h>
 
 #include "fault_alu_x86.h"
-#include "pages.h"
 
 /* Updates that are more than arithmetic on memory, behind those of enum x86_op. */
 enum { UPDATE_XCHG = 64, UPDATE_XADD, UPDATE_CMPXCHG, UPDATE_CMPXCHG_PAIR };
@@ -361,7 +360,7 @@ int pmalloc_store_update(const struct pmalloc_store *s, const ucontext_t *uc, un
   uint64_t old = 0, now = 0;
   memset(after, 0, sizeof *after);
   after->flags = x86_flags(uc);
-  if (pages_peek(bytes, (const void *)s->address, s->size) != 0)
+  if (pmalloc_store_old(s, bytes) != 0)
     return -1;
   if (s->op == UPDATE_CMPXCHG_PAIR) {
     compare_exchange_pair(s, uc, bytes, after);

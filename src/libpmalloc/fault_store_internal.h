@@ -1,4 +1,4 @@
-/* fault_store_internal: between the files of fault_store on x86-64.
+/* fault_store_internal: between the files of fault_store, most of it on x86-64.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -14,6 +14,9 @@ enum store_form {
   STORE_UPDATE, /* what is there is read, altered and written back */
   STORE_STRING, /* movs and stos, with and without REP */
 };
+
+/* The bytes that are there now, s->size of them; 0, or -1 where they can't be read. */
+int pmalloc_store_old(const struct pmalloc_store *s, void *bytes);
 
 #if defined(__x86_64__)
 

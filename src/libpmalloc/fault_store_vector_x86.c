@@ -19,8 +19,8 @@
  *              |       | bits 0-127 |     | bits 128-255    | 0 - 7 | bits 256-511  | all bits
  *                                     bit clear in bv: all zeros, whatever is there
  *
- * ASYNC-SIGNAL-SAFE: fault_decode_x86; reads memory the kernel wrote, pages_peek() for the memory
- * operand. The CPUID instruction is slow in a virtual machine, but safe.
+ * ASYNC-SIGNAL-SAFE: fault_store, fault_decode_x86; reads memory that the kernel wrote. The CPUID
+ * instruction is slow in a virtual machine, but safe.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -35,8 +35,6 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
-
-#include "pages.h"
 
 /* ---- registers --------------------------------------------------------------------------- */
 
@@ -258,7 +256,7 @@ static int narrow(struct pmalloc_store *s) {
   s->address += skip;
   s->size = 64U - (unsigned)__builtin_clzll(s->lanes);
   memmove(s->bytes, s->bytes + skip, s->size);
-  s->has_bytes = pages_peek(old, (const void *)s->address, s->size) == 0;
+  s->has_bytes = pmalloc_store_old(s, old) == 0;
   for (size_t i = 0; s->has_bytes && i < s->size; i++)
     if (!(s->lanes >> i & 1))
       s->bytes[i] = old[i];

@@ -29,7 +29,7 @@
  * Security. Nothing is stored that the instruction would not store, nowhere else: an attacker who
  * controls the registers gets what he would have had of a writable page.
  *
- * ASYNC-SIGNAL-SAFE: pages_peek(), fault_decode_x86, fault_alu_x86, and what the caller gives as
+ * ASYNC-SIGNAL-SAFE: fault_store, fault_decode_x86, fault_alu_x86, and what the caller gives as
  * `write`.
  *
  * SPDX-License-Identifier: MIT
@@ -42,8 +42,6 @@
 #if defined(__x86_64__)
 
 #include <string.h>
-
-#include "pages.h"
 
 /* Is the address within the store? Its end may be that of the address space. */
 static int covers(uintptr_t start, size_t size, uintptr_t address) {
@@ -75,7 +73,7 @@ int pmalloc_store_decode(const ucontext_t *uc, uintptr_t fault_address, struct p
 
 static int perform_lanes(const struct pmalloc_store *s, pmalloc_store_write_fn write) {
   unsigned char bytes[64];
-  if (pages_peek(bytes, (const void *)s->address, s->size) != 0)
+  if (pmalloc_store_old(s, bytes) != 0)
     return -1;
   for (size_t i = 0; i < s->size; i++)
     if (s->lanes >> i & 1)

@@ -37,6 +37,10 @@ static atomic_uint taken;
 #define PROCESS 42
 #define THREAD 20
 
+/* The last turn that this thread took, as it stood in `turn`; 0 when it gave it back. Kept, since
+ * asking the kernel who we are is a good part of what an emulated store costs. */
+static _Thread_local __attribute__((tls_model("initial-exec"))) uint64_t mine;
+
 static uint64_t self(void) {
   uint64_t pid = (uint64_t)syscall(SYS_getpid) << PROCESS;
   return pid | (uint64_t)syscall(SYS_gettid) << THREAD;
@@ -65,29 +69,43 @@ enum pmalloc_turn pmalloc_turn_take(void) {
   int64_t end = 0;
   for (unsigned tries = 0;; tries++) {
     uint64_t other = 0;
-    if (atomic_compare_exchange_strong(&turn, &other, me))
+    if (atomic_compare_exchange_strong(&turn, &other, me)) {
+      mine = me;
       return PMALLOC_TURN_TAKEN;
-    if (is_of(other, me))
+    }
+    if (is_of(other, me)) {
+      mine = other;
       return PMALLOC_TURN_KEPT;
-    if (other >> PROCESS != me >> PROCESS && atomic_compare_exchange_strong(&turn, &other, me))
+    }
+    if (other >> PROCESS != me >> PROCESS && atomic_compare_exchange_strong(&turn, &other, me)) {
+      mine = me;
       return PMALLOC_TURN_STOLEN;
+    }
     if (tries >= 400 && other != watched) {
       watched = other;
       end = now_ms() + 2000;
     }
-    if (end && now_ms() > end && atomic_compare_exchange_strong(&turn, &other, me))
+    if (end && now_ms() > end && atomic_compare_exchange_strong(&turn, &other, me)) {
+      mine = me;
       return PMALLOC_TURN_STOLEN;
+    }
     wait(tries);
   }
 }
 
 /* Not what was taken away from us, and is somebody else's now. */
 void pmalloc_turn_leave(void) {
-  uint64_t word = atomic_load(&turn);
-  if (is_of(word, self()))
+  uint64_t word = mine;
+  mine = 0;
+  if (word)
     (void)atomic_compare_exchange_strong(&turn, &word, 0);
 }
 
-void pmalloc_turn_reset(void) { atomic_store(&turn, 0); }
+void pmalloc_turn_reset(void) {
+  mine = 0;
+  atomic_store(&turn, 0);
+}
 
-int pmalloc_turn_is_mine(void) { return is_of(atomic_load(&turn), self()); }
+int pmalloc_turn_is_mine(void) { return mine && atomic_load(&turn) == mine; }
+
+int pmalloc_turn_thread(void) { return (int)(mine >> THREAD & 0x3fffff); }

@@ -21,4 +21,7 @@ void pmalloc_turn_reset(void);
 /* Whether it is this thread's. */
 int pmalloc_turn_is_mine(void);
 
+/* The kernel's number of this thread, which has taken it. */
+int pmalloc_turn_thread(void);
+
 #endif

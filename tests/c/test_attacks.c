@@ -315,12 +315,12 @@ static void fill(struct cell *c, const struct row *row, enum pmalloc_tier tier) 
   if (c->n == 0)
     c->came[c->n++] = (struct came){.name = "any", .verdict = NO_FILE};
   const char *verdict = worst(c);
+  const struct came first = c->came[0]; /* a copy: the compiler can't see that they don't overlap */
   c->here = verdict != NULL;
   if (verdict)
     snprintf(c->verdict, sizeof c->verdict, "%s", verdict);
   else
-    snprintf(c->verdict, sizeof c->verdict, NOT_HERE ": %s: %s", c->came[0].name,
-             c->came[0].detail);
+    snprintf(c->verdict, sizeof c->verdict, NOT_HERE ": %s: %s", first.name, first.detail);
 }
 
 static void make_one(const void *arg, struct told *told) {
