@@ -10,6 +10,7 @@
  */
 #include "guards.h"
 
+#include "../libpmalloc/fault_writer.h"
 #include "cpython_instance.h"
 #include "describe.h"
 #include "errors.h"
@@ -54,19 +55,19 @@ void pm_text_hex(struct pm_text *t, uintptr_t n) {
 }
 
 void pm_text_escaped(struct pm_text *t, const char *text) {
-  const char *start = text;
+  size_t unseen = 0;
   for (; *text; text++) {
-    unsigned char c = (unsigned char)*text, next = (unsigned char)text[1];
-    /* U+0080 to U+009F are controls, too, and terminals obey them; as in fault_writer. */
-    int c1 = (c == 0xc2 && next >= 0x80 && next < 0xa0) ||
-             (c < 0xa0 && c >= 0x80 && text != start && (unsigned char)text[-1] == 0xc2);
-    if (c >= 32 && c != 127 && !c1) {
+    unsigned char c = (unsigned char)*text;
+    if (unseen == 0)
+      unseen = pmalloc_unseen(text);
+    if (c >= 32 && c != 127 && unseen == 0) {
       pm_text_char(t, *text);
     } else {
       pm_text_add(t, "\\x");
       pm_text_char(t, "0123456789abcdef"[c >> 4]);
       pm_text_char(t, "0123456789abcdef"[c & 15]);
     }
+    unseen -= unseen > 0;
   }
 }
 

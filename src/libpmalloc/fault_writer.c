@@ -142,6 +142,18 @@ static size_t utf8_character(const unsigned char *s) {
   return n;
 }
 
+size_t pmalloc_unseen(const char *text) {
+  const unsigned char *s = (const unsigned char *)text;
+  if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0)
+    return 2; /* U+0080 to U+009F: terminals obey these controls too */
+  if (s[0] == 0xd8 && s[1] == 0x9c)
+    return 2; /* U+061C, and below the others that put what is around them in another order */
+  if (s[0] == 0xe2 && s[1] == 0x80 &&
+      (s[2] == 0x8e || s[2] == 0x8f || (s[2] >= 0xaa && s[2] <= 0xae)))
+    return 3;
+  return s[0] == 0xe2 && s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
+}
+
 /* One character, or one byte where there is none; answers how many bytes it took. */
 static size_t put_character(struct pmalloc_writer *w, const unsigned char *s) {
   size_t n = utf8_character(s);
@@ -153,9 +165,9 @@ static size_t put_character(struct pmalloc_writer *w, const unsigned char *s) {
     put_byte(w, w->quoting ? "\\u00" : "\\x", s[0]);
     return 1;
   }
-  if (n == 2 && s[0] == 0xc2 && s[1] < 0xa0 && !w->quoting) { /* C1: terminals obey these too */
-    put_byte(w, "\\x", s[0]);
-    put_byte(w, "\\x", s[1]);
+  if (!w->quoting && pmalloc_unseen((const char *)s)) {
+    for (size_t i = 0; i < n; i++)
+      put_byte(w, "\\x", s[i]);
     return n;
   }
   if (w->quoting && (s[0] == '"' || s[0] == '\\'))

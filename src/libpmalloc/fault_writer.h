@@ -32,8 +32,14 @@ void pmalloc_writer_flush(struct pmalloc_writer *w);
 void pmalloc_write_quote(struct pmalloc_writer *w);
 void pmalloc_write_unquote(struct pmalloc_writer *w);
 
-/* Text from elsewhere, up to its NUL: control characters and what is not UTF-8 come out as \xNN.
- * In a JSON string the former are \u00NN, as JSON has them. */
+/* Bytes of the character that the text begins with, if it is one that a terminal obeys instead of
+ * showing it: a C1 control, or a mark for the direction of writing, which could make a line read
+ * otherwise than it stands there. Else 0. */
+size_t pmalloc_unseen(const char *text);
+
+/* Text from elsewhere, up to its NUL: control characters, such marks, and what is not UTF-8 come
+ * out as \xNN. In a JSON string the first are \u00NN, as JSON has them, and marks stay what they
+ * are. */
 void pmalloc_write_escaped(struct pmalloc_writer *w, const char *text);
 /* The same of at most `n` bytes that may be unreadable; nothing where the first of them is. */
 void pmalloc_write_peeked(struct pmalloc_writer *w, uintptr_t text, size_t n);

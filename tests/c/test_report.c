@@ -62,7 +62,10 @@ static const struct {
     {"\xc0\x80", "\\xc0\\x80", "\"\\\\xc0\\\\x80\""},                 /* longer than need be */
     {"\xed\xa0\x80", "\\xed\\xa0\\x80", "\"\\\\xed\\\\xa0\\\\x80\""}, /* half of a pair */
     {"\xf4\x90\x80\x80", "\\xf4\\x90\\x80\\x80", "\"\\\\xf4\\\\x90\\\\x80\\\\x80\""},
-    {"\xc2\x9b", "\\xc2\\x9b", "\"\xc2\x9b\""}, /* a terminal takes it for an escape */
+    {"a\u202eb\u2069\u061c", "a\\xe2\\x80\\xaeb\\xe2\\x81\\xa9\\xd8\\x9c",
+     "\"a\u202eb\u2069\u061c\""}, /* what follows would be read from the right */
+    {"\u202f\u2070", "\u202f\u2070", "\"\u202f\u2070\""}, /* their neighbours */
+    {"\xc2\x9b", "\\xc2\\x9b", "\"\xc2\x9b\""},           /* a terminal takes it for an escape */
     {"\xc3\xc3\xa9", "\\xc3\xc3\xa9", "\"\\\\xc3\xc3\xa9\""},
 };
 

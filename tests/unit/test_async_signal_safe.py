@@ -41,6 +41,7 @@ HANDLER_FILES = [
     "fault_room.c",
     "fault_signal.c",
     "fault_step.c",
+    "fault_store.c",
     "fault_store_aarch64.c",
     "fault_store_integer_x86.c",
     "fault_store_string_x86.c",

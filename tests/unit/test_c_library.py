@@ -205,6 +205,8 @@ def report_of(program: str, pool: str = "policy") -> re.Pattern[str]:
         rf"  instruction  0x\w+ {program}.*\n"
         rf"  policy       oops\n"
         rf"  store        \w+, \d+ bytes: [0-9a-f ]+ -> [0-9a-f ]+\n"
+        rf"  created      .* at [0-9: -]+ UTC\n"
+        rf"  protected    .* at [0-9: -]+ UTC\n"
         rf"  code         [0-9a-f ]+\n"
         rf"(  extension    {program}.*\n)?"
         rf"  native stack\n(    0x\w+ .*\n)+"
