@@ -69,7 +69,7 @@ def environment() -> Finding:
             return Finding(
                 name,
                 MISSING,
-                f"{told}: {error.strerror}",
+                f"{told}; {folder}: {error.strerror}",
                 "reports go to stderr only",
                 "a folder that is there, and that the process may write",
             )
