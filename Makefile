@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo test py-test c-test matrix kernels compat soak bench lint format types docs clean
+.PHONY: help build demo test py-test c-test matrix kernels compat coexist soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -43,6 +43,9 @@ kernels: ## the C tests and the attack table on Linux 6.1 and 6.12, and on aarch
 compat: ## the tests of other packages, 20,000 rounds each; ARGS="-k name" chooses
 	@python=$$(tools/setup.sh test numpy); tools/compat-packages.sh "$$python"; \
 	"$$python" -m pytest -q tests/compat $(ARGS)
+
+coexist: ## violations beside wasmtime, greenlet, gevent, py-spy, gdb, strace, libsigsegv
+	@python=$$(tools/setup.sh dev coexist); "$$python" -m pytest -q tests/unit/test_coexistence.py $(ARGS)
 
 soak: ## the state machines, 20,000 steps each, under sanitizers and on a debug build; SEED=n repeats
 	@tools/soak.sh $(SEED)
