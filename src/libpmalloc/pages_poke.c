@@ -15,7 +15,8 @@
  *               kernel wipes in every child, one of a bare clone() too, tells; the
  *               child then opens its own.
  *   closerange  daemons close numbers they do not know, and the number may be
- *               somebody's file since. Its identity is looked at before each use.
+ *               somebody's file since. Its identity is looked at before each use. Who closes
+ *               it and opens another in the microsecond between has found the one gap left.
  *   exec        it is closed then.
  *
  * It is opened when the first audited pool is protected, not before, at a high

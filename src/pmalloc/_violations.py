@@ -214,14 +214,23 @@ def warn_of_new() -> None:
             _told += len(new)
         finally:
             _lock.release()
-        for violation in new:
-            if violation.policy == "warn":
-                warnings.warn_explicit(
-                    _message(violation),
-                    ProtectionWarning,
-                    violation.filename or "<unknown>",
-                    violation.lineno or 1,
-                )
+        for number, violation in enumerate(new, 1):
+            try:
+                if violation.policy == "warn":
+                    _warn_of(violation)
+            except BaseException:  # a filter may make it one: the others have their turn later
+                with _lock:
+                    _told -= len(new) - number
+                raise
+
+
+def _warn_of(violation: Violation) -> None:
+    warnings.warn_explicit(
+        _message(violation),
+        ProtectionWarning,
+        violation.filename or "<unknown>",
+        violation.lineno or 1,
+    )
 
 
 def _in_child() -> None:

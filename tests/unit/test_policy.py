@@ -192,6 +192,23 @@ def test_a_warning_can_be_an_exception():
     in_child(work)
 
 
+def test_an_exception_keeps_no_other_warning_back():
+    def work() -> None:
+        addresses: list[int] = []
+        for n in range(3):
+            pool = pmalloc.Pool(f"warned {n}", on_violation="warn")
+            addresses.append(pool.alloc(PAGE).address)
+            pool.protect()
+        warnings.simplefilter("error", pmalloc.ProtectionWarning)
+        with pytest.raises(pmalloc.ProtectionWarning, match="'warned 0'"):
+            list(map(ctypes.memset, addresses, [1] * 3, [1] * 3))  # no Python code between
+        for n in (1, 2):
+            with pytest.raises(pmalloc.ProtectionWarning, match=f"'warned {n}'"):
+                pmalloc.Pool(f"next {n}", on_violation="warn")
+
+    in_child(work)
+
+
 def test_a_warning_that_nobody_waited_for_comes_at_exit():
     done = python("""
         import ctypes, threading, pmalloc
