@@ -260,8 +260,13 @@ def test_many_pools_do_not_wait(monkeypatch):
 
 def test_large_pools_do_not_wait(monkeypatch):
     monkeypatch.setattr(pytest_plugin, "_waiting", [])
-    protect = pytest_plugin.Protect("test_large")
-    protect(b"x" * (pytest_plugin._BYTES_THAT_WAIT + 1))
-    (name,) = [pool.name for pool in protect._pools]
-    protect.finish()
-    assert name not in {pool.name for pool in pmalloc.pools()}
+
+    def is_gone() -> bool:
+        protect = pytest_plugin.Protect("test_large")
+        protect(b"x" * (pytest_plugin._BYTES_THAT_WAIT + 1))
+        (name,) = [pool.name for pool in protect._pools]
+        protect.finish()
+        return name not in {pool.name for pool in pmalloc.pools()}
+
+    # A word that some other test left in memory may happen to lead into so large a pool.
+    assert any(is_gone() for _ in range(5))
