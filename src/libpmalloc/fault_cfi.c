@@ -92,7 +92,8 @@ static int64_t next_signed(struct cursor *c, unsigned bytes) {
   return (int64_t)(next_word(c, bytes) << unused) >> unused;
 }
 
-static uint64_t next_uleb(struct cursor *c) {
+/* A number in groups of seven bits; the sign of a signed one is in the last. */
+static uint64_t next_leb(struct cursor *c, int has_sign) {
   uint64_t n = 0;
   unsigned byte, shift = 0;
   do {
@@ -101,22 +102,14 @@ static uint64_t next_uleb(struct cursor *c) {
       n |= (uint64_t)(byte & 127) << shift;
     shift += 7;
   } while ((byte & 128) && !c->bad);
+  if (has_sign && (byte & 64) && shift < 64)
+    n |= ~UINT64_C(0) << shift;
   return n;
 }
 
-static int64_t next_sleb(struct cursor *c) {
-  uint64_t n = 0;
-  unsigned byte, shift = 0;
-  do {
-    byte = next_byte(c);
-    if (shift < 64)
-      n |= (uint64_t)(byte & 127) << shift;
-    shift += 7;
-  } while ((byte & 128) && !c->bad);
-  if ((byte & 64) && shift < 64)
-    n |= ~UINT64_C(0) << shift;
-  return (int64_t)n;
-}
+static uint64_t next_uleb(struct cursor *c) { return next_leb(c, 0); }
+
+static int64_t next_sleb(struct cursor *c) { return (int64_t)next_leb(c, 1); }
 
 /* A pointer as DW_EH_PE_... `encoding` says: a form, and what it is relative to. */
 static uintptr_t next_pointer(struct cursor *c, unsigned encoding) {
@@ -154,10 +147,6 @@ static uintptr_t next_pointer(struct cursor *c, unsigned encoding) {
   else if ((encoding & 0x70) != 0)
     c->bad = 1;
   return value;
-}
-
-static int peek_word(uintptr_t from, uintptr_t *to) {
-  return pages_peek(to, (const void *)from, sizeof *to) == 0;
 }
 
 /* ---- finding the function ---------------------------------------------------------- */
@@ -452,7 +441,7 @@ int pmalloc_cfi_evaluate(uintptr_t expression, const uintptr_t *registers, uintp
         break;
       case 0x06: /* deref */
         takes = 1;
-        if (!peek_word(top, &top))
+        if (!pages_peek_word(top, &top))
           return 0;
         break;
       case 0x23: /* plus_uconst */

@@ -16,10 +16,10 @@
  *      2    4              [rm + d]             base 5 with mod 0: none, 4 bytes of d
  *      3    0              a register, no memory
  *
- * The code is read by pages_peek(), 15 bytes at once or what is left of the page: another thread
- * may be unmapping it.
+ * The code is read by pages_peek_some(), 15 bytes at once or what is left of the page: another
+ * thread may be unmapping it.
  *
- * ASYNC-SIGNAL-SAFE: pages_peek(), pages_page_size().
+ * ASYNC-SIGNAL-SAFE: pages_peek_some().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -69,16 +69,6 @@ int64_t pmalloc_x86_signed(const unsigned char *at, unsigned n) {
   }
 }
 
-/* What is there of 15 bytes: the last instruction of a mapping has fewer. */
-static unsigned fetch(unsigned char *byte, uintptr_t pc) {
-  if (pages_peek(byte, (const void *)pc, LONGEST) == 0)
-    return LONGEST;
-  unsigned n = (unsigned)(pages_page_size() - (pc & (pages_page_size() - 1)));
-  if (n >= LONGEST || pages_peek(byte, (const void *)pc, n) != 0)
-    return 0;
-  return n;
-}
-
 /* 1 where it was a prefix. */
 static int take_prefix(struct x86_code *code, unsigned char byte) {
   switch (byte) {
@@ -113,7 +103,7 @@ int pmalloc_x86_begin(struct x86_code *code, const ucontext_t *uc) {
   memset(code, 0, sizeof *code);
   code->uc = uc;
   code->pc = context_pc(uc);
-  code->fetched = fetch(code->byte, code->pc);
+  code->fetched = (unsigned)pages_peek_some(code->byte, code->pc, LONGEST);
   while (code->at < code->fetched && take_prefix(code, code->byte[code->at]))
     code->at++;
   code->prefixes = code->at;

@@ -126,14 +126,7 @@ static void find_thread(struct pmalloc_facts *f) {
 }
 
 static void find_code(const struct pmalloc_violation *v, struct pmalloc_facts *f) {
-  /* The page after it may not be there. */
-  size_t page = pages_page_size(), left = page - (v->pc & (page - 1));
-  f->code_size = sizeof f->code;
-  if (pages_peek(f->code, (const void *)v->pc, f->code_size) == 0)
-    return;
-  f->code_size = left < sizeof f->code ? left : 0;
-  if (f->code_size && pages_peek(f->code, (const void *)v->pc, f->code_size) != 0)
-    f->code_size = 0;
+  f->code_size = pages_peek_some(f->code, v->pc, sizeof f->code);
 }
 
 static void find_old(struct pmalloc_violation *v, struct pmalloc_facts *f) {

@@ -45,10 +45,6 @@ static const char stack_full[] = "more than 48 frames";
 static const char stack_strange[] = "a function without unwind tables";
 static const char stack_broken[] = "a frame that cannot be read";
 
-static int peek_word(uintptr_t from, uintptr_t *to) {
-  return pages_peek(to, (const void *)from, sizeof *to) == 0;
-}
-
 /* ---- from callee to caller --------------------------------------------------------------- */
 
 struct frame {
@@ -88,7 +84,7 @@ static int caller_register(const struct frame *callee, const struct cfi_rules *r
   uintptr_t value = (uintptr_t)r->value[i], at;
   switch ((enum cfi_rule)r->rule[i]) {
   case CFI_AT:
-    return peek_word(end + value, out);
+    return pages_peek_word(end + value, out);
   case CFI_IS:
     *out = end + value;
     return 1;
@@ -96,7 +92,7 @@ static int caller_register(const struct frame *callee, const struct cfi_rules *r
     *out = value < CFI_REGISTERS ? callee->registers[value] : 0;
     return value < CFI_REGISTERS;
   case CFI_EXPRESSION:
-    return pmalloc_cfi_evaluate(value, callee->registers, end, &at) && peek_word(at, out);
+    return pmalloc_cfi_evaluate(value, callee->registers, end, &at) && pages_peek_word(at, out);
   case CFI_VALUE:
     return pmalloc_cfi_evaluate(value, callee->registers, end, out);
   case CFI_UNDEFINED:
@@ -151,7 +147,7 @@ static void leave_no_code(struct frame *frame) {
   struct cfi_function f;
   uintptr_t pc;
 #if defined(__x86_64__)
-  if (!peek_word(frame->registers[CFI_STACK_POINTER], &pc) || !pmalloc_cfi_find(pc - 1, &f))
+  if (!pages_peek_word(frame->registers[CFI_STACK_POINTER], &pc) || !pmalloc_cfi_find(pc - 1, &f))
     return;
   frame->registers[CFI_STACK_POINTER] += sizeof pc;
 #else

@@ -175,6 +175,14 @@ int pages_is_readonly(const void *address);
  * 0, or -1 where any byte of it cannot be read. */
 int pages_peek(void *to, const void *from, size_t n);
 
+/* A word that may not be there; 1: it is. */
+static inline int pages_peek_word(uintptr_t from, uintptr_t *to) {
+  return pages_peek(to, (const void *)from, sizeof *to) == 0;
+}
+
+/* n bytes, at most a page, or where the next page cannot be read those before it. How many. */
+size_t pages_peek_some(void *to, uintptr_t from, size_t n);
+
 #ifdef PMALLOC_FAULT_INJECTION
 /* Tests only: let the n-th next system call of this kind (0: the very next)
  * fail with the errno given, and every later one too while `sticky`. -1: off. */

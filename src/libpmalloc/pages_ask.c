@@ -7,7 +7,7 @@
  *     pages_peek          process_vm_readv ---- refused? ----> write() into a pipe
  *     pages_is_readonly   process_vm_readv onto itself ------> /proc/self/maps
  *
- * ASYNC-SIGNAL-SAFE: pages_peek().
+ * ASYNC-SIGNAL-SAFE: pages_peek(), pages_peek_some().
  *
  * SPDX-License-Identifier: MIT
  */
@@ -106,4 +106,11 @@ int pages_peek(void *to, const void *from, size_t n) {
     answer = peek_through_pipe(to, from, n);
   errno = kept;
   return answer;
+}
+
+size_t pages_peek_some(void *to, uintptr_t from, size_t n) {
+  size_t left = pages_page_size() - (from & (pages_page_size() - 1));
+  if (pages_peek(to, (const void *)from, n) == 0)
+    return n;
+  return left < n && pages_peek(to, (const void *)from, left) == 0 ? left : 0;
 }
