@@ -82,10 +82,13 @@ enum pmalloc_status {
   PMALLOC_ERR_UNSUPPORTED = 9,  /* kernel's: it has not what it takes, or a sandbox forbids it */
   PMALLOC_ERR_BUSY = 10,        /* EBUSY: somebody may still write: pins, or another process */
   PMALLOC_ERR_HALF_SEALED = 11, /* kernel's: protected, and sealed in part: ask again */
-  PMALLOC_ERR_FORKED = 12,  /* EACCES: the pool was open at fork(): only its maker may fill it */
-  PMALLOC_ERR_MUTABLE = 13, /* ETXTBSY: a file that may still change: its seals do not forbid it */
-  PMALLOC_ERR_FORMAT = 14,  /* EBADMSG: a file that no pool was shared by, or that is damaged */
-  PMALLOC_ERR_CORRUPT = 15  /* EUCLEAN: a redzone or a link is not as pmalloc wrote it */
+  PMALLOC_ERR_FORKED = 12,   /* EACCES: the pool was open at fork(): only its maker may fill it */
+  PMALLOC_ERR_MUTABLE = 13,  /* ETXTBSY: a file that may still change: its seals do not forbid it */
+  PMALLOC_ERR_FORMAT = 14,   /* EBADMSG: a file that no pool was shared by, or that is damaged */
+  PMALLOC_ERR_CORRUPT = 15,  /* EUCLEAN: a redzone or a link is not as pmalloc wrote it */
+  PMALLOC_ERR_NOT_RARE = 16, /* EACCES: a rare write to what is not write-rare */
+  PMALLOC_ERR_BOUNDS = 17,   /* ERANGE: a rare write over the end of an allocation or object */
+  PMALLOC_ERR_NESTED = 18    /* EDEADLK: an opening was found open */
 };
 
 /* What pmalloc_check_object_size() found out. */
@@ -140,6 +143,18 @@ enum pmalloc_option_flags {
   PMALLOC_HARDENED = 2  /* every link of the metadata is checked where it is used */
 };
 
+/* When a pool's memory becomes read-only, and whether a rare write may change it then. See
+ * pmalloc_rare_write.h for how. */
+enum pmalloc_mode {
+  PMALLOC_MODE_RO = 0,      /* all at pmalloc_protect_pool(), for good */
+  PMALLOC_MODE_WR = 1,      /* all at pmalloc_protect_pool(); then write-rare */
+  PMALLOC_MODE_AUTO_RO = 2, /* each chunk when it is full, that is when the next one is begun:
+                               finish what you have allocated before you allocate again */
+  PMALLOC_MODE_AUTO_WR = 3, /* the same; then write-rare */
+  PMALLOC_MODE_START_WR = 4 /* from the first byte: allocations are zero, and filled by rare write.
+                               No redzones */
+};
+
 /* How to make a pool. Begin with PMALLOC_POOL_OPTIONS_INIT: it tells the library how long your
  * struct is, so that a program works with a library that is older or newer than its header. */
 struct pmalloc_pool_options {
@@ -150,9 +165,15 @@ struct pmalloc_pool_options {
   enum pmalloc_backing backing;
   unsigned flags; /* of enum pmalloc_option_flags */
   enum pmalloc_policy on_violation;
+  enum pmalloc_mode mode;
 };
 #define PMALLOC_POOL_OPTIONS_INIT                                                                  \
-  {sizeof(struct pmalloc_pool_options), 0, PMALLOC_PRIVATE, 0, PMALLOC_POLICY_DEFAULT}
+  {sizeof(struct pmalloc_pool_options),                                                            \
+   0,                                                                                              \
+   PMALLOC_PRIVATE,                                                                                \
+   0,                                                                                              \
+   PMALLOC_POLICY_DEFAULT,                                                                         \
+   PMALLOC_MODE_RO}
 
 /* What was found to be damaged in a pool with redzones, or a hardened one. */
 struct pmalloc_corruption {

@@ -27,6 +27,11 @@ static void dealloc(PyObject *op) {
   PyObject_Free(op);
 }
 
+int pm_is_readonly(const void *address) {
+  struct pmalloc_where where;
+  return pmalloc_registry_find((uintptr_t)address, &where) && where.protected_;
+}
+
 static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
   pm_allocation *self = (pm_allocation *)op;
   enum pmalloc_state state = pm_pool_state(self->pool);
@@ -36,10 +41,10 @@ static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
     view->obj = NULL;
     return -1;
   }
-  int readonly = state == PMALLOC_PROTECTED;
+  int readonly = state == PMALLOC_PROTECTED || pm_is_readonly(self->address);
   if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
-    PyErr_Format(PyExc_BufferError, "no writable view of this allocation: pool '%U' is protected",
-                 self->pool->name);
+    PyErr_Format(PyExc_BufferError, "no writable view of this allocation: %spool '%U' is protected",
+                 state == PMALLOC_PROTECTED ? "" : "its chunk of ", self->pool->name);
     view->obj = NULL;
     return -1;
   }

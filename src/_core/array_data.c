@@ -42,7 +42,7 @@ static void dealloc(PyObject *op) {
 
 static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
   array_data *self = (array_data *)op;
-  int readonly = pm_pool_state(self->pool) != PMALLOC_OPEN;
+  int readonly = pm_pool_state(self->pool) != PMALLOC_OPEN || pm_is_readonly(self->address);
   view->obj = NULL;
   if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
     PyErr_Format(PyExc_BufferError, "no writable view of this array: pool '%U' is protected",

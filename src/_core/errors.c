@@ -106,6 +106,19 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
                  "the parent's too; only the process that made it may fill it",
                  verb, pool_name);
     break;
+  case PMALLOC_ERR_NOT_RARE:
+    PyErr_Format(PmProtectedError,
+                 "cannot %s pool '%s': it is not write-rare; make the pool with mode='wr'", verb,
+                 pool_name);
+    break;
+  case PMALLOC_ERR_BOUNDS:
+    PyErr_Format(PyExc_ValueError,
+                 "cannot %s pool '%s': it would reach beyond an allocation or an object", verb,
+                 pool_name);
+    break;
+  case PMALLOC_ERR_NESTED:
+    PyErr_Format(PmError, "cannot %s pool '%s': an opening was found open", verb, pool_name);
+    break;
   case PMALLOC_ERR_CORRUPT:
     PyErr_Format(PmCorruptionError,
                  "cannot %s pool '%s': its metadata was overwritten by something in this process; "

@@ -11,11 +11,11 @@
 #include "freeze.h"
 #include "guards.h"
 
+#include "../libpmalloc/rare_write.h"
+
 static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->name); }
 
 enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_state(self->pool); }
-
-static const char *const backing_names[] = {"private", "memfd"};
 
 /* Raises what the pool answered. */
 static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *verb) {
@@ -24,14 +24,14 @@ static PyObject *refuse(pm_pool *self, enum pmalloc_status status, const char *v
 }
 
 static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
-  static char *keywords[] = {"name",     "chunk_size",   "backing", "redzones",
-                             "hardened", "on_violation", "_global", NULL};
+  static char *keywords[] = {"name",         "chunk_size", "backing", "redzones", "hardened",
+                             "on_violation", "mode",       "_global", NULL};
   PyObject *name;
   Py_ssize_t chunk_size = 0, length;
-  const char *backing = "private", *policy = NULL;
+  const char *backing = "private", *policy = NULL, *mode = "ro";
   int redzones = 0, hardened = 0, global = 0;
-  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nsppzp:Pool", keywords, &name, &chunk_size,
-                                   &backing, &redzones, &hardened, &policy, &global))
+  if (!PyArg_ParseTupleAndKeywords(args, kwargs, "U|$nsppzsp:Pool", keywords, &name, &chunk_size,
+                                   &backing, &redzones, &hardened, &policy, &mode, &global))
     return NULL;
   const char *text = PyUnicode_AsUTF8AndSize(name, &length);
   if (text == NULL)
@@ -45,15 +45,25 @@ static PyObject *new_(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
                         chunk_size);
   struct pmalloc_options options = {.chunk_size = (size_t)chunk_size};
   options.flags = (redzones ? PMALLOC_REDZONES : 0U) | (hardened ? PMALLOC_HARDENED : 0U);
-  if (strcmp(backing, backing_names[PMALLOC_MEMFD]) == 0)
+  if (strcmp(backing, pm_backing_names[PMALLOC_MEMFD]) == 0)
     options.backing = PMALLOC_MEMFD;
-  else if (strcmp(backing, backing_names[PMALLOC_PRIVATE]) != 0)
+  else if (strcmp(backing, pm_backing_names[PMALLOC_PRIVATE]) != 0)
     return PyErr_Format(PyExc_ValueError, "backing of pool '%U' is 'private' or 'memfd', not '%s'",
                         name, backing);
   if (policy != NULL && (options.policy = pmalloc_policy_named(policy)) == PMALLOC_POLICY_DEFAULT)
     return PyErr_Format(PyExc_ValueError,
                         "on_violation of pool '%U' is 'oops', 'warn', 'audit' or 'off', not '%s'",
                         name, policy);
+  if (!pmalloc_mode_named(mode, &options.mode))
+    return PyErr_Format(PyExc_ValueError,
+                        "mode of pool '%U' is 'ro', 'wr', 'auto_ro', 'auto_wr' or 'start_wr', not "
+                        "'%s'",
+                        name, mode);
+  if (options.mode == PMALLOC_MODE_START_WR && options.flags)
+    return PyErr_Format(PyExc_ValueError,
+                        "pool '%U' cannot have redzones in mode 'start_wr': its memory is "
+                        "read-only from the first byte",
+                        name);
   pm_pool *self = (pm_pool *)type->tp_alloc(type, 0);
   if (self == NULL)
     return NULL;
@@ -173,6 +183,25 @@ static PyObject *array_memory(PyObject *op, PyObject *arg) {
   return data;
 }
 
+/* Copies what a buffer shows into a new allocation, which may be read-only already. */
+static int fill(pm_pool *self, void *address, const Py_buffer *from) {
+  if (pmalloc_pool_mode(self->pool) != PMALLOC_MODE_START_WR)
+    return PyBuffer_ToContiguous(address, from, from->len, 'C');
+  struct pmalloc_refusal refusal;
+  char *bytes = PyMem_Malloc(from->len > 0 ? (size_t)from->len : 1);
+  int done = -1;
+  if (bytes == NULL)
+    PyErr_NoMemory();
+  else if (PyBuffer_ToContiguous(bytes, from, from->len, 'C') == 0) {
+    if (pmalloc_rare_copy(address, bytes, (size_t)from->len, &refusal) == PMALLOC_OK)
+      done = 0;
+    else
+      pm_raise_status(refusal.status, "copy into", name_of(self));
+  }
+  PyMem_Free(bytes);
+  return done;
+}
+
 /* The copy and the array; both are an alloc() and a check before it. */
 static PyObject *copy(PyObject *op, PyObject *source) {
   pm_pool *self = (pm_pool *)op;
@@ -184,7 +213,7 @@ static PyObject *copy(PyObject *op, PyObject *source) {
   enum pmalloc_status status = pmalloc_pool_alloc(self->pool, (size_t)from.len, 0, &address);
   if (status != PMALLOC_OK)
     refuse(self, status, "copy into");
-  else if (PyBuffer_ToContiguous(address, &from, from.len, 'C') < 0 ||
+  else if (fill(self, address, &from) < 0 ||
            (allocation = pm_allocation_new(self, address, from.len)) == NULL)
     (void)pmalloc_pool_free(self->pool, address);
   PyBuffer_Release(&from);
@@ -278,6 +307,11 @@ static PyObject *freeze(PyObject *op, PyObject *args, PyObject *kwargs) {
     return NULL;
   if (need_open(self, "freeze into") < 0)
     return NULL;
+  if (pmalloc_pool_mode(self->pool) == PMALLOC_MODE_START_WR)
+    return PyErr_Format(PmError,
+                        "cannot freeze into pool '%U': its memory is read-only from the first "
+                        "byte; use mode 'wr'",
+                        self->name);
   if (given != NULL && (externals = pm_types_of(given)) == NULL)
     return NULL;
   pm_realloc_guard_install();
@@ -309,6 +343,11 @@ static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
                         "cannot make pool '%U' immutable: its memory is private; create it with "
                         "backing='memfd'",
                         self->name);
+  if (immutable && pmalloc_mode_is_rare(stats.mode))
+    return PyErr_Format(PyExc_ValueError,
+                        "cannot make pool '%U' immutable: its mode is '%s', and what is immutable "
+                        "can never be written again",
+                        self->name, pmalloc_mode_name(stats.mode));
   if (stats.state == PMALLOC_OPEN && self->writable_views > 0 && !revoke)
     return PyErr_Format(PyExc_BufferError,
                         "cannot protect pool '%U': %zd writable view(s) of its allocations are "
@@ -320,6 +359,21 @@ static PyObject *protect(PyObject *op, PyObject *args, PyObject *kwargs) {
   if (status != PMALLOC_OK)
     return refuse(self, status, protect_verbs[tier]);
   Py_RETURN_NONE;
+}
+
+static PyObject *make_ro(PyObject *op, PyObject *unused) {
+  (void)unused;
+  pm_pool *self = (pm_pool *)op;
+  enum pmalloc_status status = pmalloc_pool_make_ro(self->pool);
+  if (status == PMALLOC_OK)
+    Py_RETURN_NONE;
+  if (status == PMALLOC_ERR_NOT_RARE)
+    return PyErr_Format(PmProtectedError, "cannot make pool '%U' read-only: its mode is '%s'",
+                        self->name, pmalloc_mode_name(pmalloc_pool_mode(self->pool)));
+  if (status == PMALLOC_ERR_INVALID)
+    return PyErr_Format(PmError, "cannot make pool '%U' read-only: it is open; protect() it first",
+                        self->name);
+  return refuse(self, status, "make read-only");
 }
 
 static PyObject *fileno_(PyObject *op, PyObject *unused) {
@@ -421,71 +475,6 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
                                                                                : Py_NewRef(Py_None);
 }
 
-static const char *const state_names[] = {"open", "protected", "destroyed"};
-static const char *const tier_names[] = {"protected", "sealed", "immutable"};
-
-/* One word: a tier is a state to whoever asks. */
-static const char *state_name(enum pmalloc_state state, enum pmalloc_tier tier) {
-  return state == PMALLOC_PROTECTED ? tier_names[tier] : state_names[state];
-}
-
-static PyObject *stats(PyObject *op, PyObject *unused) {
-  (void)unused;
-  const pm_pool *self = (pm_pool *)op;
-  struct pmalloc_stats s;
-  pmalloc_pool_stats(self->pool, &s);
-  return Py_BuildValue(
-      "{sOsssssIsnsnsnsnsnsnsnsssssOsKsKsK}", "name", self->name, "state",
-      state_name(s.state, s.tier), "backing", backing_names[s.backing], "chunks",
-      (unsigned)s.chunks, "reserved_bytes", (Py_ssize_t)s.reserved_bytes, "used_bytes",
-      (Py_ssize_t)s.used_bytes, "allocations", (Py_ssize_t)s.allocations, "objects",
-      (Py_ssize_t)s.objects, "metadata_bytes", (Py_ssize_t)(s.cold_bytes + s.hot_bytes),
-      "shared_key_bytes", (Py_ssize_t)pm_shared_key_bytes(), "views", self->views, "on_violation",
-      pmalloc_policy_name(s.chosen), "policy", pmalloc_policy_name(s.policy), "tainted",
-      s.tainted ? Py_True : Py_False, "violations", (unsigned long long)s.violations,
-      "violations_stepped", (unsigned long long)s.stepped, "violations_dropped",
-      (unsigned long long)s.dropped);
-}
-
-static PyObject *get_root(PyObject *op, void *unused) {
-  (void)unused;
-  const pm_pool *self = (pm_pool *)op;
-  void *root = NULL;
-  if (pm_pool_state(self) == PMALLOC_DESTROYED_STATE)
-    Py_RETURN_NONE; /* another pool may have the name now */
-  int found = pmalloc_root_lookup(name_of(self), &root);
-  if (found < 0)
-    return PyErr_Format(PmCorruptionError, "the root of pool '%U' was tampered with", self->name);
-  if (found == 0)
-    Py_RETURN_NONE;
-  return Py_NewRef((PyObject *)root);
-}
-static PyObject *get_name(PyObject *op, void *unused) {
-  (void)unused;
-  return Py_NewRef(((pm_pool *)op)->name);
-}
-static PyObject *get_state(PyObject *op, void *unused) {
-  (void)unused;
-  const pm_pool *self = (pm_pool *)op;
-  return PyUnicode_FromString(state_name(pm_pool_state(self), pmalloc_pool_tier(self->pool)));
-}
-static PyObject *get_arrays(PyObject *op, void *unused) {
-  (void)unused;
-  return PyLong_FromSsize_t(((pm_pool *)op)->arrays);
-}
-static PyObject *get_id(PyObject *op, void *unused) {
-  (void)unused;
-  return PyLong_FromSize_t(pmalloc_pool_id(((pm_pool *)op)->pool));
-}
-
-static PyObject *repr(PyObject *op) {
-  const pm_pool *self = (pm_pool *)op;
-  struct pmalloc_stats s;
-  pmalloc_pool_stats(self->pool, &s);
-  return PyUnicode_FromFormat("<pmalloc.Pool '%U': %s, %zu of %zu bytes used>", self->name,
-                              state_name(s.state, s.tier), s.used_bytes, s.reserved_bytes);
-}
-
 #define KEYWORDS(f) ((PyCFunction)(void (*)(void))(f))
 static PyMethodDef methods[] = {
     {"alloc", KEYWORDS(alloc), METH_FASTCALL | METH_KEYWORDS,
@@ -509,21 +498,15 @@ static PyMethodDef methods[] = {
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},
+    {"make_ro", make_ro, METH_NOARGS,
+     "make_ro($self, /)\n--\n\nTurns a protected pool that is write-rare into one that is "
+     "read-only, for good."},
     {"fileno", fileno_, METH_NOARGS,
      "fileno($self, /)\n--\n\nThe descriptor of an immutable pool's memory, to be sent."},
     {"destroy", KEYWORDS(destroy), METH_VARARGS | METH_KEYWORDS,
      "destroy($self, force=False)\n--\n\nEnds the pool; a later use of its memory faults."},
-    {"stats", stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},
+    {"stats", pm_pool_stats, METH_NOARGS, "stats($self, /)\n--\n\nSizes and counts, as a dict."},
     {NULL, NULL, 0, NULL}};
-
-static PyGetSetDef getset[] = {
-    {"name", get_name, NULL, "The pool's name (str).", NULL},
-    {"state", get_state, NULL, "'open', 'protected', 'sealed', 'immutable' or 'destroyed'.", NULL},
-    {"root", get_root, NULL,
-     "The object of the last freeze(), read from protected metadata; None after destroy().", NULL},
-    {"_id", get_id, NULL, "Number of the pool, never used again in this process.", NULL},
-    {"_arrays", get_arrays, NULL, "How many arrays have data in the pool (int).", NULL},
-    {NULL, NULL, NULL, NULL, NULL}};
 
 PyTypeObject PmPool_Type = {
     PyVarObject_HEAD_INIT(NULL, 0).tp_name = "pmalloc._core.Pool",
@@ -532,7 +515,7 @@ PyTypeObject PmPool_Type = {
     .tp_flags = Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE,
     .tp_new = new_,
     .tp_dealloc = dealloc,
-    .tp_repr = repr,
+    .tp_repr = pm_pool_repr,
     .tp_methods = methods,
-    .tp_getset = getset,
+    .tp_getset = pm_pool_getset,
 };

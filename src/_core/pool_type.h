@@ -32,8 +32,17 @@ extern PyTypeObject PmPool_Type;
 extern PyTypeObject PmAllocation_Type;
 extern PyTypeObject PmArrayData_Type;
 
+/* pool_facts.c: what it tells of itself. */
+PyObject *pm_pool_stats(PyObject *op, PyObject *unused);
+PyObject *pm_pool_repr(PyObject *op);
+extern PyGetSetDef pm_pool_getset[];
+extern const char *const pm_backing_names[]; /* by enum pmalloc_backing */
+
 /* A type, or an iterable of types, as a tuple of types; NULL with an exception. */
 PyObject *pm_types_of(PyObject *given);
+
+/* Whether bytes of the pool are read-only: it is protected, or their chunk is closed. */
+int pm_is_readonly(const void *address);
 
 /* What libpmalloc says it is. */
 enum pmalloc_state pm_pool_state(const pm_pool *self);

@@ -115,7 +115,7 @@ static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
     }
     push(pool, chunk, begin, granule - zone - begin);
     push(pool, chunk, granule + count + zone, end - (granule + count + zone));
-    if (pool->policy != PMALLOC_OFF)
+    if (pool->policy != PMALLOC_OFF && !cold_closed(chunk)) /* in a closed one none was used */
       memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
     return place(pool, chunk, granule, size);
   }
@@ -156,6 +156,28 @@ static void choose_current(pmalloc_pool *pool, struct cold_chunk *chunk) {
   }
 }
 
+/* One more chunk. Where full ones close themselves, the one before is full now: what it had free is
+ * given up, and the new one is current. */
+static enum pmalloc_status another_chunk(pmalloc_pool *pool, size_t bytes,
+                                         struct cold_chunk **out) {
+  struct cold_mark mark = cold_mark(pool);
+  enum pmalloc_status status = chunk_new(pool, PMALLOC_RAW, bytes, out);
+  struct cold_chunk *before = pool->raw_current;
+  if (status != PMALLOC_OK || !pool_closes_itself(pool))
+    return status;
+  if (before && (status = pool_close_chunk(pool, before)) != PMALLOC_OK) {
+    int reason = errno;
+    (void)chunk_undo(pool, *out, mark);
+    errno = reason;
+    return status;
+  }
+  blocks_clear(&pool->blocks);
+  pool->freed_since_scan = 0;
+  pool->raw_current = *out;
+  pool_close_full(pool);
+  return PMALLOC_OK;
+}
+
 /* Rebuilds the free blocks of one chunk from its bitmaps. */
 static void scan_chunk(pmalloc_pool *pool, struct cold_chunk *chunk) {
   size_t used = chunk->used, at = 0, zone = zone_of(pool);
@@ -186,7 +208,7 @@ static int scan(pmalloc_pool *pool, size_t count) {
   pool->freed_since_scan = 0;
   for (uint32_t n = 0; n < pool->cold->chunks; n++) {
     struct cold_chunk *chunk = cold_chunk_at(pool->cold, n);
-    if (chunk->kind == PMALLOC_RAW)
+    if (chunk->kind == PMALLOC_RAW && !cold_closed(chunk))
       scan_chunk(pool, chunk);
   }
   return 1;
@@ -213,11 +235,12 @@ static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool
     return PMALLOC_OK;
   struct cold_chunk *chunk;
   size_t zones = zone_of(pool) * (align + 1) * PMALLOC_GRANULE;
-  enum pmalloc_status status = chunk_new(pool, PMALLOC_RAW, size + zones, &chunk);
+  enum pmalloc_status status = another_chunk(pool, size + zones, &chunk);
   if (status != PMALLOC_OK)
     return status;
   *out = from_rest(pool, chunk, size, align); /* a chunk starts on a page: it fits */
-  choose_current(pool, chunk);
+  if (!pool_closes_itself(pool))
+    choose_current(pool, chunk);
   return PMALLOC_OK;
 }
 
@@ -260,8 +283,8 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {
       status == PMALLOC_OK && pool->raw_current ? rest(pool->raw_current) * PMALLOC_GRANULE : 0;
   if (status == PMALLOC_OK && left < bytes) {
     struct cold_chunk *chunk;
-    status = chunk_new(pool, PMALLOC_RAW, bytes, &chunk);
-    if (status == PMALLOC_OK)
+    status = another_chunk(pool, bytes, &chunk);
+    if (status == PMALLOC_OK && !pool_closes_itself(pool))
       choose_current(pool, chunk);
   }
   if (status != PMALLOC_ERR_CORRUPT)
@@ -312,9 +335,11 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
     }
     pool->used_bytes -= count * PMALLOC_GRANULE;
     pool->allocations--;
+    pool_lock_rare(pool); /* who is about to write there is told that it was freed */
     bitmap_set(pool_freed(pool, chunk->index), granule);
+    pool_unlock_rare(pool);
     pool->any_freed = 1;
-    if (pool->state == PMALLOC_OPEN) {
+    if (pool->state == PMALLOC_OPEN && !cold_closed(chunk)) {
       memset(granule_address(chunk, granule - zone), 0, (count + 2 * zone) * PMALLOC_GRANULE);
       bitmap_clear(chunk->starts, granule);
       bitmap_clear(chunk->ends, granule + count - 1);

@@ -112,6 +112,11 @@ enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t
   status = map(pool, &chunk->pages, bytes);
   if (status != PMALLOC_OK)
     goto no_pages;
+  if (pool->mode == PMALLOC_MODE_START_WR && pool->policy != PMALLOC_OFF) {
+    if ((status = pages_protect(&chunk->pages)) != PMALLOC_OK)
+      goto no_entry;
+  }
+  chunk->closed = pool->mode == PMALLOC_MODE_START_WR;
   status = registry_add(&chunk->pages, pool->record, chunk);
   if (status != PMALLOC_OK)
     goto no_entry;

@@ -86,10 +86,15 @@ enum pmalloc_status cold_open(pmalloc_pool *pool, size_t more) {
   cold->magic = COLD_MAGIC;
   cold->id = pool->id;
   cold->state = PMALLOC_OPEN;
-  cold->policy = pool->policy;
+  /* Of a pool that closes chunks, some of it is protected before it is. */
+  cold->policy = pool->mode == PMALLOC_MODE_RO || pool->mode == PMALLOC_MODE_WR
+                     ? pool->policy
+                     : pool_policy_for(pool, PMALLOC_PLAIN);
+  cold->mode = pool->mode;
   strcpy(cold->name, pool->name);
   pool->cold = cold;
   pool->record->cold = cold;
+  pool->record->pool = pool;
   return PMALLOC_OK;
 }
 

@@ -36,6 +36,7 @@ struct cold_chunk {
   struct pages pages;
   uint32_t index;
   uint32_t kind;    /* enum pmalloc_kind; may change while nothing is in the chunk */
+  uint32_t closed;  /* read-only before the pool is: see pool_mode.c */
   size_t used;      /* granules handed out from the front, holes included */
   uint64_t *starts; /* bit i: granule i begins an allocation or object */
   uint64_t *ends;   /* raw chunks: bit i: granule i is the last of an allocation */
@@ -47,6 +48,7 @@ struct cold {
   uintptr_t id;
   uint32_t state;  /* enum pmalloc_state, OPEN or PROTECTED */
   uint32_t policy; /* enum pmalloc_policy: what follows a violation, once it is protected */
+  uint32_t mode;   /* enum pmalloc_mode; after protect RO or WR */
   uint32_t chunks;
   uintptr_t root;
   uint64_t root_check; /* keyed digest of this address, id, name and root; 0: no root */
@@ -81,6 +83,14 @@ static inline enum pmalloc_kind cold_kind(const struct cold_chunk *chunk) {
 
 static inline void cold_set_kind(struct cold_chunk *chunk, enum pmalloc_kind kind) {
   __atomic_store_n(&chunk->kind, kind, __ATOMIC_RELAXED);
+}
+
+static inline int cold_closed(const struct cold_chunk *chunk) {
+  return __atomic_load_n(&chunk->closed, __ATOMIC_RELAXED) != 0;
+}
+
+static inline enum pmalloc_mode cold_mode(const struct cold *cold) {
+  return (enum pmalloc_mode)__atomic_load_n(&cold->mode, __ATOMIC_RELAXED);
 }
 
 static inline size_t cold_slack(const struct cold_chunk *chunk, size_t last) {

@@ -30,6 +30,7 @@
 
 #include "fault_json.h"
 #include "fault_log.h"
+#include "fault_refusal.h"
 #include "fault_signal.h"
 #include "fault_step.h"
 #include "fault_store.h"
@@ -164,6 +165,7 @@ enum pmalloc_status pmalloc_fault_install(const struct pmalloc_fault_hooks *hook
                                              .pause = pause_answers,
                                              .resume = pmalloc_turn_leave};
     pool_use_answers(&ours);
+    pmalloc_rare_on_refusal(pmalloc_refusal_report);
     atomic_store(&prepared, 1);
   }
   if (hooks)

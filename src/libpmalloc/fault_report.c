@@ -225,7 +225,7 @@ void pmalloc_report_headline(struct pmalloc_writer *w, const struct pmalloc_viol
   }
 }
 
-static void write_address(struct pmalloc_writer *w, const struct pmalloc_violation *v) {
+void pmalloc_report_address(struct pmalloc_writer *w, const struct pmalloc_violation *v) {
   const struct pmalloc_where *where = v->where;
   pmalloc_write_text(w, "\n  address      ");
   pmalloc_write_hex(w, v->address);
@@ -335,9 +335,8 @@ static void write_store(struct pmalloc_writer *w, const struct pmalloc_violation
   pmalloc_write_text(w, "\n");
 }
 
-/* Where `pc` is; it lies in the function that holds `inside`. */
-static __attribute__((noinline)) void write_code_address(struct pmalloc_writer *w, uintptr_t pc,
-                                                         uintptr_t inside) {
+__attribute__((noinline)) void pmalloc_report_code(struct pmalloc_writer *w, uintptr_t pc,
+                                                   uintptr_t inside) {
   struct pmalloc_symbol symbol;
   pmalloc_write_hex(w, pc);
   if (pmalloc_symbol_find(inside, &symbol)) {
@@ -391,7 +390,7 @@ static void write_stack(struct pmalloc_writer *w, const struct pmalloc_stack *st
   pmalloc_write_text(w, "  native stack\n");
   for (size_t i = 0; i < stack->depth; i++) {
     pmalloc_write_text(w, "    ");
-    write_code_address(w, stack->pc[i], pmalloc_report_inside(stack, i));
+    pmalloc_report_code(w, stack->pc[i], pmalloc_report_inside(stack, i));
   }
   if (stack->end) {
     pmalloc_write_text(w, "    not known further: ");
@@ -404,7 +403,7 @@ static void write_text(struct pmalloc_writer *w, struct pmalloc_violation *v,
                        struct pmalloc_facts *f) {
   pmalloc_write_text(w, "pmalloc: ");
   pmalloc_report_headline(w, v);
-  write_address(w, v);
+  pmalloc_report_address(w, v);
   pmalloc_writer_flush(w);
 
   find_object(v, f);
@@ -417,7 +416,7 @@ static void write_text(struct pmalloc_writer *w, struct pmalloc_violation *v,
   pmalloc_writer_flush(w);
 
   pmalloc_write_text(w, "  instruction  ");
-  write_code_address(w, v->pc, v->pc);
+  pmalloc_report_code(w, v->pc, v->pc);
   pmalloc_write_text(w, "  policy       ");
   pmalloc_write_text(w, pmalloc_policy_name(v->policy));
   pmalloc_write_text(w, "\n");

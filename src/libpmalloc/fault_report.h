@@ -66,6 +66,13 @@ void pmalloc_report_stack(char *stack, size_t room);
 /* "FrozenDict at 0x7f0010001218 + 24", "none (free space)": one part of it. */
 void pmalloc_report_object(struct pmalloc_writer *w, const struct pmalloc_violation *v);
 
+/* "\n  address      0x7f0010001230 (pool 'NAME', chunk 0, offset 0x1230)\n" */
+void pmalloc_report_address(struct pmalloc_writer *w, const struct pmalloc_violation *v);
+
+/* "0x7f0020001234 libc.so.6+0x1234 (memset+0x33)\n": where `pc` is; it lies in the function that
+ * holds `inside`. */
+void pmalloc_report_code(struct pmalloc_writer *w, uintptr_t pc, uintptr_t inside);
+
 /* This thread's name, as the kernel has it; empty where it does not say. */
 void pmalloc_report_thread_name(char *name, size_t room);
 

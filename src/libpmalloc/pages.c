@@ -135,7 +135,7 @@ static int call_munmap(void *at, size_t bytes) {
   return munmap(at, bytes);
 }
 
-static int call_madvise(void *at, size_t bytes, int advice) {
+int pages_call_madvise(void *at, size_t bytes, int advice) {
   if (pages_refused(PAGES_CALL_MADVISE))
     return -1;
   return madvise(at, bytes, advice);
@@ -200,8 +200,8 @@ static int guard(struct pages *p, size_t page, unsigned flags) {
     return 0; /* the outer pages are as the others, and nobody is handed them */
   char *last = p->outer + p->outer_size - page;
   if (atomic_load_explicit(&guard_markers, memory_order_relaxed) >= 0) {
-    if (call_madvise(p->outer, page, MADV_GUARD_INSTALL) == 0 &&
-        call_madvise(last, page, MADV_GUARD_INSTALL) == 0) {
+    if (pages_call_madvise(p->outer, page, MADV_GUARD_INSTALL) == 0 &&
+        pages_call_madvise(last, page, MADV_GUARD_INSTALL) == 0) {
       atomic_store_explicit(&guard_markers, 1, memory_order_relaxed);
       p->markers = 1;
       return 0;
@@ -220,7 +220,7 @@ static int guard(struct pages *p, size_t page, unsigned flags) {
  * and no userfaultfd can slip contents in. */
 static int prefault(struct pages *p, size_t page) {
   for (;;) {
-    if (call_madvise(p->base, p->size, MADV_POPULATE_WRITE) == 0)
+    if (pages_call_madvise(p->base, p->size, MADV_POPULATE_WRITE) == 0)
       return 0;
     if (errno == EINVAL || errno == ENOSYS || errno == EPERM)
       break; /* before Linux 5.14, or a sandbox */
@@ -285,7 +285,7 @@ static int fill(struct pages *p, size_t page, unsigned flags, const char *name, 
   }
   if (flags & PAGES_HUGE_OK) {
     int kept = errno; /* advice only: a kernel without huge pages will do */
-    call_madvise(p->base, p->size, MADV_HUGEPAGE);
+    pages_call_madvise(p->base, p->size, MADV_HUGEPAGE);
     errno = kept;
   }
   return flags & PAGES_LAZY ? 0 : prefault(p, page);
@@ -367,7 +367,7 @@ enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes) {
 
 /* ---- protecting ---- */
 
-static int set_protection(const struct pages *p, int prot) {
+int pages_set_protection(const struct pages *p, int prot) {
   if (pages_are_off())
     return 0;
   return p->markers ? call_mprotect(p->outer, p->outer_size, prot)
@@ -375,7 +375,7 @@ static int set_protection(const struct pages *p, int prot) {
 }
 
 enum pmalloc_status pages_protect(const struct pages *p) {
-  return set_protection(p, PROT_READ) == 0 ? PMALLOC_OK : pages_from_errno();
+  return pages_set_protection(p, PROT_READ) == 0 ? PMALLOC_OK : pages_from_errno();
 }
 
 /* Mappings made one after the other usually lie side by side. Where their guards
@@ -403,7 +403,7 @@ enum pmalloc_status pages_protect_all(pages_nth nth, void *of,
   size_t i = 0;
   while (status == PMALLOC_OK && nth(of, i) != NULL) {
     i = run_of(nth, of, i, 0, &run);
-    if (set_protection(&run, PROT_READ) != 0)
+    if (pages_set_protection(&run, PROT_READ) != 0)
       status = pages_from_errno();
   }
   if (status == PMALLOC_OK && last)
@@ -436,7 +436,7 @@ int pages_protect_again(uintptr_t address) {
 }
 
 int pages_wipe_on_fork(const struct pages *p) {
-  return call_madvise(p->base, p->size, MADV_WIPEONFORK);
+  return pages_call_madvise(p->base, p->size, MADV_WIPEONFORK);
 }
 
 /* ---- sealing ---- */
@@ -558,7 +558,7 @@ enum pmalloc_status pages_retire(struct pages *p) {
    * the mapping where it lies and dropping its memory needs no new one. */
   if (call_mprotect(p->outer, p->outer_size, PROT_NONE) != 0)
     return pages_from_errno();
-  call_madvise(p->base, p->size, MADV_DONTNEED);
+  pages_call_madvise(p->base, p->size, MADV_DONTNEED);
   return PMALLOC_OK;
 }
 
@@ -582,6 +582,6 @@ void *pages_scratch(void *old, size_t old_bytes, size_t bytes) {
   if (p == MAP_FAILED)
     return NULL;
   if (to >= 2 * PAGES_HUGE)
-    (void)call_madvise(p, to, MADV_HUGEPAGE); /* fewer faults; as good without */
+    (void)pages_call_madvise(p, to, MADV_HUGEPAGE); /* fewer faults; as good without */
   return p;
 }

@@ -2,9 +2,10 @@
  *
  * Everything above speaks in these verbs. Each returns an enum pmalloc_status
  * and keeps errno. A reader who wants to know whether memory can ever become
- * writable again needs to read pages.c (and, later, rare_write) only: there
- * is a verb to make pages read-only, and one to make a page writable, which the
- * violation handler calls where a pool's policy is `warn` or `audit`.
+ * writable again needs to read pages*.c and rare_write only: there is a verb to
+ * make pages read-only, and two that make some writable for a while: for a page,
+ * which the violation handler calls where a pool's policy is `warn` or `audit`;
+ * and for a chunk, where a rare write has no better way (pages_window.c).
  *
  * Three tiers, each on top of the one before:
  *
@@ -121,10 +122,30 @@ int pages_wipe_on_fork(const struct pages *p);
  * not all, was stored. Async-signal-safe.
  *
  * pages_poke_ready() opens it, before the first violation can come, and tries a write: 0, or -1
- * where this kernel or a sandbox does not allow it. It may be called again at any time. */
+ * where this kernel or a sandbox does not allow it. It may be called again at any time.
+ * pages_poke_works(): whether this process, a child perhaps, has it open or can open it now. */
 int pages_poke_ready(void);
+int pages_poke_works(void);
 void pages_poke_after_fork(void); /* in the child: it must not have the parent's */
 int pages_poke(uintptr_t address, const void *from, size_t n);
+
+/* A number that a process has for itself: a child, also of a bare clone(), has another. 0 where the
+ * kernel can't tell them apart. */
+uint64_t pages_life(void);
+
+/* The same for a mapping that shows a file: stores through the file. 0, or -1. Works in children,
+ * too, and is seen by all who show the file: it is for the caller to know that there are none. */
+int pages_file_poke(const struct pages_file *file, const struct pages *p, uintptr_t address,
+                    const void *from, size_t n);
+/* Whether this kernel has that: a write is tried, once. */
+int pages_file_poke_works(void);
+
+/* Where neither is to be had: makes the mapping writable, copies, and makes it read-only again.
+ * Signals are blocked meanwhile; other threads may write to the mapping, too. A child that is made
+ * in the meantime is without it. PMALLOC_OK; else nothing was copied and the mapping is as it was,
+ * but for PMALLOC_ERR_SYSTEM with *left_open: it was copied, and could not be shut again. */
+enum pmalloc_status pages_store_through_window(const struct pages *p, void *to, const void *from,
+                                               size_t n, int *left_open);
 
 /* Whether the kernel has mseal, and room for the mappings that sealing these may split off.
  * Alters nothing. PMALLOC_ERR_UNSUPPORTED where it has not. */
@@ -198,6 +219,7 @@ enum pages_call {
   PAGES_CALL_WRITE,
   PAGES_CALL_REOPEN, /* the memfd, read-only, through /proc */
   PAGES_CALL_ADD_SEALS,
+  PAGES_CALL_POKE, /* anything with /proc/self/mem */
   PAGES_CALL_COUNT
 };
 void pages_inject(enum pages_call call, long countdown, int error, int sticky);

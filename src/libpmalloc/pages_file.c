@@ -17,6 +17,7 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -126,6 +127,50 @@ enum pmalloc_status pages_file_write(struct pages_file *file, const void *from, 
   if (file->end < offset + n)
     file->end = offset + n;
   return PMALLOC_OK;
+}
+
+int pages_file_poke(const struct pages_file *file, const struct pages *p, uintptr_t address,
+                    const void *from, size_t n) {
+  int kept = errno;
+  size_t offset = p->offset + (address - (uintptr_t)p->base), done = 0;
+  int mine = pages_file_check(file) == 0;
+  while (mine && done < n) {
+    ssize_t part = call_pwrite(file->fd, (const char *)from + done, n - done, offset + done);
+    if (part <= 0)
+      break;
+    done += (size_t)part;
+  }
+  errno = kept;
+  return mine && done == n ? 0 : -1;
+}
+
+static int try_poke(void) {
+  struct pages_file probe = {0};
+  struct pages p;
+  char seven = 7;
+  int works = 0;
+  if (pages_file_open(&probe, "probe") != PMALLOC_OK)
+    return 0;
+  if (pages_map_file(&p, 1, 0, "probe", &probe) == PMALLOC_OK) {
+    works = pages_protect(&p) == PMALLOC_OK &&
+            pages_file_poke(&probe, &p, (uintptr_t)p.base, &seven, 1) == 0 &&
+            *(volatile char *)p.base == 7;
+    (void)pages_unmap(&p);
+  }
+  pages_file_close(&probe);
+  return works;
+}
+
+int pages_file_poke_works(void) {
+  static atomic_int known; /* 0: not tried; two threads that try it learn the same */
+  int answer = atomic_load(&known);
+  if (answer == 0) {
+    int kept = errno;
+    answer = try_poke() ? 1 : -1;
+    errno = kept;
+    atomic_store(&known, answer);
+  }
+  return answer > 0;
 }
 
 void pages_file_cut(struct pages_file *file, size_t end) {

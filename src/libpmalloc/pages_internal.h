@@ -16,6 +16,10 @@ ssize_t pages_call_peek(void *to, const void *from, size_t n);
 /* memfd_create: a descriptor, or -1 with errno. */
 int pages_call_memfd(const char *name, unsigned flags);
 
+/* madvise and, for a mapping as pages_protect() takes it, mprotect: 0, or -1 with errno. */
+int pages_call_madvise(void *at, size_t bytes, int advice);
+int pages_set_protection(const struct pages *p, int prot);
+
 /* The seals that make a file immutable. */
 #define PAGES_IMMUTABLE_SEALS (F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)
 

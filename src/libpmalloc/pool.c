@@ -21,6 +21,7 @@
 #endif
 #include "pool.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -94,6 +95,8 @@ static void before_fork(void) {
     if (atomic_load(&pool->mapped))
       pthread_mutex_lock(&pool->lock);
   }
+  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool))
+    pool_lock_rare(pool); /* no child is born in the midst of a rare write */
   registry_before_fork();
   const struct pool_answers *of = atomic_load(&answers);
   if (of)
@@ -106,6 +109,7 @@ static void after_fork_parent(void) {
     of->after_fork();
   registry_after_fork(0);
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
+    pool_unlock_rare(pool);
     if (atomic_load(&pool->mapped))
       pthread_mutex_unlock(&pool->lock);
   }
@@ -120,6 +124,8 @@ static void after_fork_child(void) {
   pages_poke_after_fork();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     pthread_mutex_init(&pool->lock, NULL);
+    if (pool->record)
+      registry_make_rare_lock(pool->record);
     /* Two processes that hand out the same bytes would not notice. */
     if (pool->file.inode && pool->state == PMALLOC_OPEN)
       pool->inherited = 1;
@@ -130,6 +136,18 @@ static void after_fork_child(void) {
 }
 
 /* ---- create ---- */
+
+/* What rare writes will go through is opened, and tried, as early as can be: a program that is
+ * about to give up its privileges, or to shut itself in, may not be able to later. */
+static void open_the_door(pmalloc_pool *pool) {
+  int kept = errno;
+  pool->life = pages_life();
+  if (pool->backing == PMALLOC_MEMFD)
+    (void)pages_file_poke_works();
+  else
+    (void)pages_poke_ready();
+  errno = kept;
+}
 
 static unsigned flags_of_environment;
 static int environment_ignored;
@@ -169,9 +187,16 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
   size_t rounded = pages_round(options->chunk_size);
   if (length > PMALLOC_NAME_MAX || (options->chunk_size && rounded == 0) ||
       rounded > (size_t)PTRDIFF_MAX / 2 || (unsigned)options->backing > PMALLOC_MEMFD ||
-      options->flags & ~KNOWN_FLAGS || (unsigned)options->policy > PMALLOC_OFF)
+      options->flags & ~KNOWN_FLAGS || (unsigned)options->policy > PMALLOC_OFF ||
+      (unsigned)options->mode > PMALLOC_MODE_START_WR)
     return PMALLOC_ERR_INVALID;
   pool_environment();
+  unsigned flags = options->flags | flags_of_environment;
+  if (options->mode == PMALLOC_MODE_START_WR) { /* nobody can paint redzones there */
+    if (options->flags)
+      return PMALLOC_ERR_INVALID;
+    flags = 0;
+  }
   pmalloc_pool *pool = calloc(1, sizeof *pool + length + 1);
   if (!pool)
     return PMALLOC_ERR_NOMEM;
@@ -179,8 +204,11 @@ enum pmalloc_status pmalloc_pool_create_with(pmalloc_pool **out, const char *nam
   pthread_mutex_init(&pool->lock, NULL);
   pool->chunk_size = rounded;
   pool->backing = options->backing;
-  pool->flags = options->flags | flags_of_environment;
+  pool->flags = flags;
+  pool->mode = options->mode;
   pool->policy = pool_policy_chosen(options->policy);
+  if (pmalloc_mode_is_rare(options->mode) && pool->policy != PMALLOC_OFF)
+    open_the_door(pool);
   memcpy(pool->name, name, length + 1);
   pools_lock();
   enum pmalloc_status status = pool->flags ? secret_ready() : PMALLOC_OK;
@@ -255,8 +283,12 @@ static enum pmalloc_status bury(pmalloc_pool *pool) {
   int may_go_on = pool->policy == PMALLOC_WARN || pool->policy == PMALLOC_AUDIT;
   const struct pool_answers *of = may_go_on ? atomic_load(&answers) : NULL;
   int took = of && of->pause();
+  pool_lock_rare(pool);
   registry_bury(pool->record);
   enum pmalloc_status status = retire_all(pool);
+  if (status == PMALLOC_OK)
+    pool->record->pool = NULL;
+  pool_unlock_rare(pool);
   if (took)
     of->resume();
   return status;
@@ -370,6 +402,7 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
   out->tier = pool->tier;
   out->backing = pool->backing;
   out->chosen = pool->policy;
+  out->mode = pool->mode;
   int sound = hardened_walk(pool) == PMALLOC_OK; /* else no pointer of it is followed */
   out->policy = sound && pool->cold && pool->state == PMALLOC_PROTECTED
                     ? (enum pmalloc_policy)pool->cold->policy
@@ -380,6 +413,8 @@ void pmalloc_pool_stats(pmalloc_pool *pool, struct pmalloc_stats *out) {
     out->stepped = atomic_load(&tally->stepped);
     out->dropped = atomic_load(&tally->dropped);
     out->tainted = atomic_load(&tally->tainted) != 0;
+    out->rare_writes = atomic_load(&tally->rare_writes);
+    out->rare_bytes = atomic_load(&tally->rare_bytes);
   }
   out->chunks = sound && pool->cold ? pool->cold->chunks : 0;
   out->reserved_bytes = pool->reserved_bytes;
@@ -403,3 +438,5 @@ uintptr_t pmalloc_pool_id(const pmalloc_pool *pool) { return pool->id; }
 enum pmalloc_state pmalloc_pool_state(const pmalloc_pool *pool) { return pool->state; }
 
 enum pmalloc_tier pmalloc_pool_tier(const pmalloc_pool *pool) { return pool->tier; }
+
+enum pmalloc_mode pmalloc_pool_mode(const pmalloc_pool *pool) { return pool->mode; }

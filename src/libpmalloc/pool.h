@@ -52,6 +52,8 @@ struct pmalloc_stats {
   enum pmalloc_policy policy; /* what follows a violation; of an open pool: what would, protected */
   int tainted;                /* a page of it was made writable by `warn` */
   uint64_t violations, stepped, dropped; /* see struct pmalloc_tally */
+  enum pmalloc_mode mode;                /* what it is now: make_ro() changes it */
+  uint64_t rare_writes, rare_bytes;      /* see struct pmalloc_tally */
 };
 
 /* How to make a pool. All zero: as pmalloc_pool_create() makes it. */
@@ -62,6 +64,7 @@ struct pmalloc_options {
   enum pmalloc_backing backing;
   unsigned flags;             /* enum pmalloc_option_flags */
   enum pmalloc_policy policy; /* PMALLOC_POLICY_DEFAULT: the process's, else `oops` */
+  enum pmalloc_mode mode;
 };
 
 /* PMALLOC_HARDENED=1 in the environment makes every pool that is created a hardened one; not in a
@@ -74,6 +77,19 @@ const char *pmalloc_environment(const char *name);
 /* The process's policy, PMALLOC_RODATA=oops|warn|audit|off; PMALLOC_POLICY_DEFAULT where it is not
  * set. PMALLOC_ERR_INVALID for any other value: *value is it, and `oops` is meant. */
 enum pmalloc_status pmalloc_process_policy(enum pmalloc_policy *policy, const char **value);
+
+/* "ro", "wr", "auto_ro", "auto_wr" or "start_wr"; NULL for what is none. And the other way round:
+ * 1, or 0 where there is no such mode. */
+const char *pmalloc_mode_name(enum pmalloc_mode mode);
+int pmalloc_mode_named(const char *name, enum pmalloc_mode *mode);
+
+/* Whether what is protected of such a pool may be changed by rare write. */
+static inline int pmalloc_mode_is_rare(enum pmalloc_mode mode) {
+  return mode == PMALLOC_MODE_WR || mode == PMALLOC_MODE_AUTO_WR || mode == PMALLOC_MODE_START_WR;
+}
+
+/* The pool's mode now. Cheap: no lock is taken. */
+enum pmalloc_mode pmalloc_pool_mode(const pmalloc_pool *pool);
 
 /* Who answers violations, above this room, says what pools have to do around it. */
 struct pool_answers {
@@ -177,6 +193,11 @@ enum pmalloc_status pmalloc_pool_protect(pmalloc_pool *pool);
  * but for one, that needs another thread to take the last mappings at the wrong moment:
  * PMALLOC_ERR_HALF_SEALED  the pool is protected, and sealed in part; the same call goes on */
 enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tier tier);
+
+/* Turns a protected pool that is write-rare into one that is read-only, for good. Where the kernel
+ * refuses, the pool is as before. PMALLOC_ERR_NOT_RARE where it is not write-rare,
+ * PMALLOC_ERR_INVALID where it is not protected yet. */
+enum pmalloc_status pmalloc_pool_make_ro(pmalloc_pool *pool);
 
 /* The descriptor of an immutable pool's memfd: the pool's own, to be duplicated or sent, not to be
  * closed. PMALLOC_ERR_INVALID where the pool is not immutable, PMALLOC_ERR_SYSTEM with EBADF where

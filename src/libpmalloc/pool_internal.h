@@ -6,6 +6,7 @@
  *    alloc    raw allocations      blocks   the free ones among them
  *    region   regions of objects   root     the root and its check word
  *    pool_seal  protect, in its three tiers    pool_policy  what follows a violation
+ *    pool_mode  chunks that close by themselves; from write-rare to read-only
  *    redzone  canaries around allocations   hardened  links are checked
  *    share    what another process needs to find allocations in a memfd
  *
@@ -58,7 +59,10 @@ struct pmalloc_pool {
   enum pmalloc_backing backing;
   unsigned flags;             /* enum pmalloc_option_flags */
   enum pmalloc_policy policy; /* as it was chosen; what became of it is in the cold metadata */
+  enum pmalloc_mode mode;     /* as it was chosen, too */
+  uint32_t closed_below;      /* every chunk before that one is closed */
   struct pages_file file;
+  uint64_t life; /* of the process that made it: see pages_life(); 0 where nobody asks */
   enum pmalloc_tier tier;
   enum pmalloc_tier half; /* what a seal that stopped half-way was to become; PLAIN: none did */
   int inherited;          /* it was open when the maker of this process forked, and is shared */
@@ -118,6 +122,33 @@ static inline enum pmalloc_status pool_is_open(const pmalloc_pool *pool) {
 static inline unsigned pool_bare(const pmalloc_pool *pool) {
   return pool->policy == PMALLOC_OFF ? PAGES_BARE : 0U;
 }
+
+/* Nobody writes the pool's protected memory, or ends it, from here to the unlock. After the pool's
+ * own lock; the pool has metadata. */
+static inline void pool_lock_rare(const pmalloc_pool *pool) {
+  if (pool->record)
+    pthread_mutex_lock(&pool->record->rare);
+}
+static inline void pool_unlock_rare(const pmalloc_pool *pool) {
+  if (pool->record)
+    pthread_mutex_unlock(&pool->record->rare);
+}
+
+/* pool_mode: whether a chunk that is full becomes read-only at once. */
+static inline int pool_closes_itself(const pmalloc_pool *pool) {
+  return pool->mode == PMALLOC_MODE_AUTO_RO || pool->mode == PMALLOC_MODE_AUTO_WR;
+}
+
+/* Makes a chunk read-only before its pool is. */
+enum pmalloc_status pool_close_chunk(pmalloc_pool *pool, struct cold_chunk *chunk);
+
+/* Closes the chunks of a pool that closes itself, as far as nobody fills them any more. One that
+ * the kernel refuses stays open until the next time. */
+void pool_close_full(pmalloc_pool *pool);
+
+/* Makes the chunks that were closed read-only again, after all were made writable by a protect that
+ * failed. */
+void pool_close_again(pmalloc_pool *pool);
 
 /* What becomes of the pool's policy in a tier: see pool_policy.c. */
 enum pmalloc_policy pool_policy_for(const pmalloc_pool *pool, enum pmalloc_tier tier);

@@ -36,6 +36,15 @@ static const struct pages *nth_chunk(void *of, size_t i) {
   return &cold_chunk_at(pool->cold, (uint32_t)i)->pages;
 }
 
+/* All or nothing includes what was closed before. */
+static enum pmalloc_status closed_again(pmalloc_pool *pool, enum pmalloc_status status) {
+  int reason = errno;
+  if (status != PMALLOC_OK && pool->state == PMALLOC_OPEN)
+    pool_close_again(pool);
+  errno = reason;
+  return status;
+}
+
 static const struct pages *nth_slab(void *of, size_t i) {
   const pmalloc_pool *pool = of;
   const struct cold_slab *slab = pool->slabs;
@@ -109,10 +118,16 @@ static enum pmalloc_status go_on(pmalloc_pool *pool) {
 
 /* ---- what can ---- */
 
+/* What differs between modes is when a pool closes: that is over. */
+static enum pmalloc_mode mode_when_protected(enum pmalloc_mode mode) {
+  return pmalloc_mode_is_rare(mode) ? PMALLOC_MODE_WR : PMALLOC_MODE_RO;
+}
+
 static void set_cold_state(pmalloc_pool *pool, enum pmalloc_state state, enum pmalloc_tier tier) {
   if (!pool->cold)
     return;
   pool->cold->policy = pool_policy_for(pool, tier);
+  pool->cold->mode = state == PMALLOC_PROTECTED ? mode_when_protected(pool->mode) : pool->mode;
   __atomic_store_n(&pool->cold->state, state, __ATOMIC_RELAXED);
 }
 
@@ -139,9 +154,10 @@ static enum pmalloc_status protect(pmalloc_pool *pool, enum pmalloc_tier tier) {
   if (status != PMALLOC_OK) {
     set_cold_state(pool, PMALLOC_OPEN, PMALLOC_PLAIN);
     pool->half = PMALLOC_PLAIN;
-    return status;
+    return closed_again(pool, status);
   }
   pool->state = PMALLOC_PROTECTED;
+  pool->mode = mode_when_protected(pool->mode);
   return pool->half == PMALLOC_PLAIN ? PMALLOC_OK : PMALLOC_ERR_HALF_SEALED;
 }
 
@@ -160,6 +176,7 @@ static enum pmalloc_status make_immutable(pmalloc_pool *pool) {
     status = pages_close_all(nth_chunk, pool, &pool->file, off, protect_rest);
   if (status != PMALLOC_OK && pool->file.inode)
     pages_file_cut(&pool->file, end);
+  (void)closed_again(pool, status);
   return pool->half == PMALLOC_PLAIN ? status : PMALLOC_ERR_HALF_SEALED;
 }
 
@@ -168,12 +185,16 @@ static enum pmalloc_status make_immutable(pmalloc_pool *pool) {
 enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tier tier) {
   enum pmalloc_status status;
   if ((unsigned)tier > PMALLOC_IMMUTABLE ||
-      (tier == PMALLOC_IMMUTABLE && pool->backing != PMALLOC_MEMFD))
+      (tier == PMALLOC_IMMUTABLE &&
+       (pool->backing != PMALLOC_MEMFD || pmalloc_mode_is_rare(pool->mode))))
     return PMALLOC_ERR_INVALID;
   if (tier == PMALLOC_IMMUTABLE)
     pool_lock_to_map(pool); /* an empty pool's memfd is made now */
   else
     pthread_mutex_lock(&pool->lock);
+  struct registry_record *record = pool->record; /* an empty one may be given one */
+  if (record)
+    pthread_mutex_lock(&record->rare);
   if (pool->state == PMALLOC_PROTECTED && pool->half != PMALLOC_PLAIN && pool->half == tier)
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)
@@ -185,6 +206,8 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
     status = pool->inherited ? PMALLOC_ERR_FORKED : make_immutable(pool);
   else
     status = protect(pool, tier);
+  if (record)
+    pthread_mutex_unlock(&record->rare);
   pthread_mutex_unlock(&pool->lock);
   return status;
 }

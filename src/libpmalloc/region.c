@@ -64,6 +64,8 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
     errno = ENOMEM;
     return PMALLOC_ERR_NOMEM;
   }
+  if (pool->mode == PMALLOC_MODE_START_WR)
+    return PMALLOC_ERR_INVALID; /* a builder stores as it goes */
   size_t count = size == 0 ? 1 : (size + PMALLOC_OBJECT_GRANULE - 1) / PMALLOC_OBJECT_GRANULE;
   pool_lock_to_map(pool);
   enum pmalloc_status status = hardened_enter_open(pool);
@@ -75,7 +77,7 @@ enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
     undo.used = chunk->used;
     undo.used_after = first + count;
     cold_set_used(chunk, undo.used_after);
-    if (!pool->objects_current ||
+    if (!pool->objects_current || pool_closes_itself(pool) ||
         cold_granules(chunk) - chunk->used >=
             cold_granules(pool->objects_current) - pool->objects_current->used)
       pool->objects_current = chunk;
@@ -107,6 +109,8 @@ void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, s
   pool->open_regions -= pool->open_regions > 0;
   if (is_newest(pool, r))
     pool->undo.pending = 0;
+  if (pool_closes_itself(pool))
+    pool_close_full(pool);
   pthread_mutex_unlock(&pool->lock);
 }
 

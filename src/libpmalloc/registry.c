@@ -287,6 +287,14 @@ static int make_room(uintptr_t start, uintptr_t end) {
 
 /* ---- writing ---- */
 
+void registry_make_rare_lock(struct registry_record *record) {
+  pthread_mutexattr_t how;
+  pthread_mutexattr_init(&how);
+  pthread_mutexattr_settype(&how, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&record->rare, &how);
+  pthread_mutexattr_destroy(&how);
+}
+
 enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,
                                         const char *name) {
   size_t bytes = strlen(name) + 1;
@@ -296,6 +304,7 @@ enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t 
   if (!record)
     return PMALLOC_ERR_NOMEM;
   record->id = id;
+  registry_make_rare_lock(record);
   memcpy(record->name, name, bytes);
   *out = record;
   return PMALLOC_OK;
@@ -455,15 +464,20 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
     out->place = PMALLOC_DESTROYED;
     return 1;
   }
-  if (is_metadata(record, record->cold, sizeof *record->cold)) {
-    out->protected_ = __atomic_load_n(&record->cold->state, __ATOMIC_RELAXED) == PMALLOC_PROTECTED;
-    if (out->protected_)
-      out->policy = (enum pmalloc_policy)record->cold->policy;
+  const struct cold *cold =
+      is_metadata(record, record->cold, sizeof *record->cold) ? record->cold : NULL;
+  if (cold) {
+    out->protected_ = __atomic_load_n(&cold->state, __ATOMIC_RELAXED) == PMALLOC_PROTECTED;
+    out->mode = cold_mode(cold);
     out->tally = &record->tally;
   }
   const struct cold_chunk *chunk = range.chunk ? sound_chunk(&range) : NULL;
-  if (chunk)
+  if (chunk) {
     out->kind = cold_kind(chunk);
+    out->protected_ |= cold_closed(chunk);
+  }
+  if (cold && out->protected_)
+    out->policy = (enum pmalloc_policy)cold->policy;
   if (record->shared)
     out->protected_ = 1;
   if (addr < range.start || addr >= range.end) {

@@ -33,18 +33,21 @@ enum pmalloc_kind {
 
 /* What a pool's policy did so far. Writable for ever: counts, that nothing relies on. */
 struct pmalloc_tally {
-  _Atomic uint64_t violations; /* writes that the policy let happen */
-  _Atomic uint64_t stepped;    /* of these, instructions that were single-stepped */
-  _Atomic uint64_t dropped;    /* of these, writes that the log had no room for */
-  _Atomic uint32_t tainted;    /* `warn`: a page of it is writable */
+  _Atomic uint64_t violations;  /* writes that the policy let happen */
+  _Atomic uint64_t stepped;     /* of these, instructions that were single-stepped */
+  _Atomic uint64_t dropped;     /* of these, writes that the log had no room for */
+  _Atomic uint64_t rare_writes; /* rare writes that were done, and the bytes they stored */
+  _Atomic uint64_t rare_bytes;
+  _Atomic uint32_t tainted; /* a page of it was made writable, and is */
 };
 
 /* The answer. Everything in it is a copy or immutable: safe in a handler. */
 struct pmalloc_where {
   enum pmalloc_place place;
   enum pmalloc_kind kind;
-  int protected_;              /* the pool was protected */
-  enum pmalloc_policy policy;  /* of a protected pool's data; else PMALLOC_OOPS */
+  int protected_;              /* the pool was protected, or this chunk of it was closed */
+  enum pmalloc_policy policy;  /* of protected data; else PMALLOC_OOPS */
+  enum pmalloc_mode mode;      /* of the pool */
   struct pmalloc_tally *tally; /* NULL: another process's pool */
   const char *pool_name;       /* NUL-terminated, lives as long as the process */
   uintptr_t pool_id;           /* unique in this process, never used again */

@@ -5,6 +5,7 @@
 #ifndef PMALLOC_REGISTRY_INTERNAL_H
 #define PMALLOC_REGISTRY_INTERNAL_H
 
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -19,7 +20,9 @@ struct registry_record {
   const struct cold *cold;
   const struct pmalloc_shared *shared; /* another process's pool, mapped here; then no cold */
   atomic_uint destroyed;
-  atomic_uint readers; /* lookups that are reading cold metadata right now */
+  atomic_uint readers;  /* lookups that are reading cold metadata right now */
+  pthread_mutex_t rare; /* held by who writes the pool's protected memory, or ends it */
+  pmalloc_pool *pool;   /* under it; NULL when the pool is gone. Hot */
   struct pmalloc_tally tally;
   char name[];
 };
@@ -58,6 +61,9 @@ int registry_is_damaged(void);
  * of the pool is added. */
 enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,
                                         const char *name);
+
+/* Makes the lock of rare writes, anew in a child. */
+void registry_make_rare_lock(struct registry_record *record);
 
 /* Makes a mapping known. All or nothing. */
 enum pmalloc_status registry_add(const struct pages *p, struct registry_record *record,

@@ -43,6 +43,12 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "the file is not that of an immutable pool, or it is damaged";
   case PMALLOC_ERR_CORRUPT:
     return "something wrote where only pmalloc may write";
+  case PMALLOC_ERR_NOT_RARE:
+    return "it is not write-rare memory";
+  case PMALLOC_ERR_BOUNDS:
+    return "it reaches beyond an allocation or an object";
+  case PMALLOC_ERR_NESTED:
+    return "an opening was found open";
   }
   return "an unknown status";
 }
@@ -78,6 +84,12 @@ int pmalloc_status_errno(enum pmalloc_status status) {
     return EBADMSG;
   case PMALLOC_ERR_CORRUPT:
     return EUCLEAN;
+  case PMALLOC_ERR_NOT_RARE:
+    return EACCES;
+  case PMALLOC_ERR_BOUNDS:
+    return ERANGE;
+  case PMALLOC_ERR_NESTED:
+    return EDEADLK;
   }
   return EINVAL;
 }

@@ -58,6 +58,10 @@ class PoolStats(TypedDict):
     violations: int
     violations_stepped: int
     violations_dropped: int
+    mode: Literal["ro", "wr", "auto_ro", "auto_wr", "start_wr"]
+    rare_write: Literal["none", "plain", "proc_mem", "memfd", "mprotect", "key"]
+    rare_writes: int
+    rare_bytes: int
 
 class FrozenInstance:
     """What all frozen instances of Python classes are, besides their own class."""
@@ -169,6 +173,7 @@ class Pool:
         redzones: bool = False,
         hardened: bool = False,
         on_violation: Literal["oops", "warn", "audit", "off"] | None = None,
+        mode: Literal["ro", "wr", "auto_ro", "auto_wr", "start_wr"] = "ro",
         _global: bool = False,
     ) -> Self: ...
     @property
@@ -177,6 +182,18 @@ class Pool:
     @property
     def state(self) -> Literal["open", "protected", "sealed", "immutable", "destroyed"]:
         """Where the pool is in its life."""
+    @property
+    def mode(self) -> Literal["ro", "wr", "auto_ro", "auto_wr", "start_wr"]:
+        """What may change its memory when it is protected; "ro" or "wr" once it is."""
+    def make_ro(self) -> None:
+        """Turns a protected pool that is write-rare into one that is read-only, for good.
+
+        Raises:
+            ProtectedError: it is read-only already.
+            PmallocError: it is open; `protect` it first.
+            DestroyedError: the pool was destroyed.
+            OSError, MemoryError: the kernel refused; the pool is as it was.
+        """
     @property
     def root(self) -> object:
         """The object of the last freeze(), read from protected metadata; None without."""

@@ -23,6 +23,7 @@ _live: dict[str, Pool] = {}
 
 
 type Policy = Literal["oops", "warn", "audit", "off"]
+type Mode = Literal["ro", "wr", "auto_ro", "auto_wr", "start_wr"]
 _WARN = 1 << 2  # PMALLOC_WARN
 _AUDIT = 1 << 3  # PMALLOC_AUDIT
 
@@ -76,6 +77,12 @@ class Pool(_core.Pool):
             what PMALLOC_RODATA says, else "oops". PMALLOC_RODATA=off has the last word. What can't
             be done in a sealed pool, or a memfd, is "oops": ``stats()["policy"]`` is what it is.
 
+        mode: when its memory becomes read-only, and whether a rare write may change it then. "ro":
+            at `protect`, for good. "wr": at `protect`, then write-rare. "auto_ro", "auto_wr": each
+            chunk when the next one is begun; finish what you have allocated before you allocate
+            again. "start_wr": write-rare from the first byte; no redzones, and nothing is frozen
+            into it. See `rare_write`.
+
     Raises:
         ValueError: a live pool has that name already, or no pool can have it.
         MemoryError: out of memory.
@@ -93,10 +100,11 @@ class Pool(_core.Pool):
         redzones: bool = False,
         hardened: bool = False,
         on_violation: Policy | None = None,
+        mode: Mode = "ro",
         _global: bool = False,
     ) -> None:
         # __new__ took them
-        del chunk_size, backing, redzones, hardened, on_violation, _global
+        del chunk_size, backing, redzones, hardened, on_violation, mode, _global
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"

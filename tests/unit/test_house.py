@@ -35,6 +35,7 @@ STOREYS = [
         "usercopy",
         "scan",
     },
+    {"rare_write"},
     {"fault", "handlers"},
     {"api"},
 ]

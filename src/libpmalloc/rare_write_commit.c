@@ -1,0 +1,122 @@
+/* rare_write_commit: stores what was edited in a copy.
+ *
+ *     base   |aaaa....bbbbbbbb........|........cccc....|   as it was copied out
+ *     edit   |aaXa....bbbYYYbb........|........cccc....|   as it was edited
+ *                |       |
+ *     words  |########........########|................|   one pwrite for the page's
+ *            first changed ...... last                     none for this page
+ *
+ * A rare write costs the same for 8 bytes as for a page, so what changed in a page
+ * goes in one: from the first word that changed to the last, and on into the next
+ * page where that changed, too. What lies in between is written as it is: where
+ * another rare write was there since the copy was made, from the memory, else from
+ * the edit, which is the same. Nobody can come in between: the pool's lock is held.
+ *
+ * Words are stored whole where they lie aligned, so that a reader who looks at one
+ * sees it before or after.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <string.h>
+
+#include "pages.h"
+#include "rare_write_internal.h"
+
+#define WORD sizeof(uint64_t)
+#define PIECE 4096 /* bytes looked at in one go, and at most merged on the stack */
+
+struct commit {
+  const struct rare_target *target;
+  uintptr_t to;
+  const char *base, *edit;
+  size_t n;
+  size_t stored; /* bytes that differed */
+};
+
+/* The first and the end of the last difference in [at, end): 0 where there is none. */
+static int differs(const struct commit *c, size_t at, size_t end, size_t *first, size_t *last) {
+  if (memcmp(c->base + at, c->edit + at, end - at) == 0)
+    return 0;
+  while (c->base[at] == c->edit[at])
+    at++;
+  while (c->base[end - 1] == c->edit[end - 1])
+    end--;
+  *first = at;
+  *last = end;
+  return 1;
+}
+
+/* To whole words of the target, as far as it reaches. */
+static void widen(const struct commit *c, size_t *first, size_t *last) {
+  size_t before = (c->to + *first) % WORD, behind = (WORD - (c->to + *last) % WORD) % WORD;
+  *first -= before < *first ? before : *first;
+  *last += behind < c->n - *last ? behind : c->n - *last;
+}
+
+/* What was changed by others meanwhile stays, byte by byte. */
+static enum pmalloc_status store_merged(const struct commit *c, size_t first, size_t last) {
+  enum pmalloc_status status = PMALLOC_OK;
+  char merged[PIECE];
+  while (status == PMALLOC_OK && first < last) {
+    size_t n = last - first < PIECE ? last - first : PIECE;
+    memcpy(merged, (const char *)c->to + first, n);
+    for (size_t i = 0; i < n; i++) {
+      if (c->base[first + i] != c->edit[first + i])
+        merged[i] = c->edit[first + i];
+    }
+    status = rare_store(c->target, c->to + first, merged, n);
+    first += n;
+  }
+  return status;
+}
+
+static enum pmalloc_status store(const struct commit *c, size_t first, size_t last) {
+  widen(c, &first, &last);
+  if (memcmp((const char *)c->to + first, c->base + first, last - first) == 0)
+    return rare_store(c->target, c->to + first, c->edit + first, last - first);
+  return store_merged(c, first, last);
+}
+
+static void count(struct commit *c, size_t first, size_t last) {
+  for (size_t i = first; i < last; i++)
+    c->stored += c->base[i] != c->edit[i];
+}
+
+static enum pmalloc_status store_all(struct commit *c) {
+  enum pmalloc_status status = PMALLOC_OK;
+  size_t page = pages_page_size(), from = 0, until = 0; /* what waits to be stored */
+  size_t first, last;
+  for (size_t at = 0, end; status == PMALLOC_OK && at < c->n; at = end) {
+    end = at + page - (c->to + at) % page;
+    if (end > c->n)
+      end = c->n;
+    int changed = differs(c, at, end, &first, &last);
+    if (changed) {
+      count(c, first, last);
+      from = until > 0 ? from : first;
+      until = last;
+    } else if (until > 0) {
+      status = store(c, from, until);
+      until = 0;
+    }
+  }
+  return status == PMALLOC_OK && until > 0 ? store(c, from, until) : status;
+}
+
+enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const void *edit,
+                                        size_t n, size_t *stored, struct pmalloc_refusal *refusal) {
+  struct rare_target t;
+  enum pmalloc_status status = rare_enter(&t, to, n, refusal);
+  if (status != PMALLOC_OK)
+    return status;
+  struct commit c = {.target = &t, .to = (uintptr_t)to, .base = base, .edit = edit, .n = n};
+  status = store_all(&c);
+  if (c.stored > 0)
+    rare_count(&t, c.stored);
+  rare_leave(&t);
+  if (stored)
+    *stored = c.stored;
+  if (status != PMALLOC_OK)
+    refusal->status = status;
+  return status;
+}

@@ -1,0 +1,207 @@
+/* Rare writes to every kind of target, legal and not, in every mode.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <errno.h>
+#include <pmalloc_rare_write.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "../../src/libpmalloc/pages.h"
+#include "../../src/libpmalloc/pool.h"
+#include "check.h"
+
+static const int constant = 5;
+
+static pmalloc_pool *make(enum pmalloc_mode mode, enum pmalloc_backing backing) {
+  pmalloc_pool *pool = NULL;
+  const struct pmalloc_options options = {.mode = mode, .backing = backing};
+  CHECK(pmalloc_pool_create_with(&pool, "rare", &options) == PMALLOC_OK);
+  return pool;
+}
+
+static uint64_t *word(pmalloc_pool *pool) {
+  void *at = NULL;
+  CHECK(pmalloc_pool_alloc(pool, 64, 0, &at) == PMALLOC_OK);
+  return at;
+}
+
+static void test_word(enum pmalloc_backing backing) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, backing);
+  uint64_t *at = word(pool), value = 7;
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_OK); /* open: an ordinary store */
+  CHECK(*at == 7);
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  CHECK(pages_is_readonly(at) == 1);
+  for (uint64_t i = 0; i < 1000; i++) {
+    CHECK(pmalloc_wr_copy(at, &i, 8) == PMALLOC_OK);
+    CHECK(*at == i);
+  }
+  CHECK(pages_is_readonly(at) == 1);
+  CHECK(pmalloc_wr_add(at, 8, 1) == PMALLOC_OK && *at == 1000);
+  CHECK(pmalloc_wr_set(at, 0xff, 64) == PMALLOC_OK && at[7] == UINT64_MAX);
+  CHECK(pmalloc_mechanism_of(pool) ==
+        (backing == PMALLOC_MEMFD ? PMALLOC_BY_MEMFD : PMALLOC_BY_PROC_MEM));
+  CHECK(pmalloc_pool_make_ro(pool) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_NOT_RARE);
+  CHECK(*at == UINT64_MAX);
+  CHECK(pmalloc_mechanism_of(pool) == PMALLOC_BY_NONE);
+  CHECK(pmalloc_pool_make_ro(pool) == PMALLOC_ERR_NOT_RARE);
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_DESTROYED);
+  pmalloc_pool_forget(pool);
+}
+
+static void test_refused(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE), *ro = make(PMALLOC_MODE_RO, 0);
+  uint64_t *at = word(pool), *fixed = word(ro), ordinary = 3, value = 9;
+  uint64_t *freed = word(pool);
+  CHECK(pmalloc_wr_copy(fixed, &value, 8) == PMALLOC_ERR_NOT_RARE);
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  CHECK(pmalloc_pool_protect(ro) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(fixed, &value, 8) == PMALLOC_ERR_NOT_RARE && errno == EACCES);
+  CHECK(pmalloc_wr_copy(&ordinary, &value, 8) == PMALLOC_ERR_NOT_RARE && ordinary == 3);
+  CHECK(pmalloc_wr_copy(&constant, &value, 4) == PMALLOC_ERR_NOT_RARE && constant == 5);
+  CHECK(pmalloc_wr_copy((char *)at + 60, &value, 8) == PMALLOC_ERR_BOUNDS && errno == ERANGE);
+  CHECK(pmalloc_wr_copy((char *)at - 8, &value, 8) == PMALLOC_ERR_NOT_RARE);
+  CHECK(pmalloc_wr_copy(NULL, &value, 8) == PMALLOC_ERR_NOT_RARE);
+  CHECK(pmalloc_pool_free(pool, freed) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(freed, &value, 8) == PMALLOC_ERR_NOT_RARE && *freed == 0);
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK && pmalloc_pool_destroy(ro) == PMALLOC_OK);
+  pmalloc_pool_forget(pool);
+  pmalloc_pool_forget(ro);
+}
+
+static void test_commit(enum pmalloc_backing backing) {
+  enum { SIZE = 40000 };
+  static char base[SIZE], edit[SIZE], expected[SIZE];
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, backing);
+  void *at = NULL;
+  CHECK(pmalloc_pool_alloc(pool, SIZE, 0, &at) == PMALLOC_OK);
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  srand(1);
+  for (int round = 0; round < 300; round++) {
+    memcpy(base, at, SIZE);
+    memcpy(edit, at, SIZE);
+    memcpy(expected, at, SIZE);
+    for (int i = rand() % 40; i > 0; i--)
+      edit[rand() % SIZE] = (char)rand();
+    if (round % 3 == 0) { /* somebody else, in between */
+      size_t where = (size_t)rand() % (SIZE - 8);
+      uint64_t value = (uint64_t)rand();
+      CHECK(pmalloc_wr_copy((char *)at + where, &value, 8) == PMALLOC_OK);
+      memcpy(expected + where, &value, 8);
+    }
+    for (int i = 0; i < SIZE; i++) {
+      if (edit[i] != base[i])
+        expected[i] = edit[i];
+    }
+    CHECK(pmalloc_wr_commit(at, base, edit, SIZE) == PMALLOC_OK);
+    CHECK(memcmp(at, expected, SIZE) == 0);
+  }
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK);
+  pmalloc_pool_forget(pool);
+}
+
+static void test_auto(enum pmalloc_mode mode) {
+  pmalloc_pool *pool = make(mode, PMALLOC_PRIVATE);
+  uint64_t *first = word(pool), value = 4;
+  *first = 1;
+  void *at = NULL;
+  CHECK(pages_is_readonly(first) == 0);
+  for (int i = 0; i < 40; i++) {
+    CHECK(pmalloc_pool_alloc(pool, 8000, 0, &at) == PMALLOC_OK);
+    memset(at, i, 8000);
+  }
+  CHECK(pages_is_readonly(first) == 1 && pages_is_readonly(at) == 0);
+  CHECK(pmalloc_is_protected(first) && !pmalloc_is_protected(at));
+  CHECK(pmalloc_wr_copy(first, &value, 8) ==
+        (mode == PMALLOC_MODE_AUTO_WR ? PMALLOC_OK : PMALLOC_ERR_NOT_RARE));
+  CHECK(*first == (mode == PMALLOC_MODE_AUTO_WR ? 4 : 1));
+  CHECK(pmalloc_pool_free(pool, first) == PMALLOC_OK);
+  CHECK(*first == (mode == PMALLOC_MODE_AUTO_WR ? 4 : 1)); /* as it was */
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  CHECK(pages_is_readonly(at) == 1);
+  CHECK(pmalloc_pool_mode(pool) ==
+        (mode == PMALLOC_MODE_AUTO_WR ? PMALLOC_MODE_WR : PMALLOC_MODE_RO));
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK);
+  pmalloc_pool_forget(pool);
+}
+
+static void test_start(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_START_WR, PMALLOC_PRIVATE);
+  uint64_t *at = word(pool), value = 4;
+  CHECK(pages_is_readonly(at) == 1);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_OK && *at == 4);
+  CHECK(pmalloc_pool_free(pool, at) == PMALLOC_OK);
+  uint64_t *next = word(pool);
+  CHECK(next != at && pages_is_readonly(next) == 1);
+  void *big = NULL;
+  CHECK(pmalloc_pool_alloc(pool, 100000, 4096, &big) == PMALLOC_OK);
+  CHECK(pages_is_readonly(big) == 1);
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(next, &value, 8) == PMALLOC_OK && *next == 4);
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK);
+  pmalloc_pool_forget(pool);
+}
+
+static void test_openings(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE), *other = make(PMALLOC_MODE_WR, 0);
+  uint64_t *at = word(pool), *others = word(other), value = 2;
+  sigset_t now;
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  CHECK(rare_write_end(pool) == PMALLOC_ERR_NESTED);
+  CHECK(rare_write_begin(pool) == PMALLOC_OK);
+  CHECK(rare_write_begin(pool) == PMALLOC_ERR_NESTED && errno == EDEADLK);
+  CHECK(rare_write_begin(other) == PMALLOC_ERR_NESTED);
+  CHECK(pmalloc_wr_copy(others, &value, 8) == PMALLOC_ERR_NESTED && *others == 0);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_OK);
+  CHECK(pmalloc_wr_add(at, 8, 3) == PMALLOC_OK && *at == 5);
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  CHECK(sigismember(&now, SIGINT) == 1);
+  CHECK(rare_write_end(other) == PMALLOC_ERR_NESTED);
+  CHECK(rare_write_end(pool) == PMALLOC_OK);
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  CHECK(sigismember(&now, SIGINT) == 0);
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK && pmalloc_pool_destroy(other) == PMALLOC_OK);
+  CHECK(rare_write_begin(pool) == PMALLOC_ERR_DESTROYED);
+  pmalloc_pool_forget(pool);
+  pmalloc_pool_forget(other);
+}
+
+#ifdef PMALLOC_FAULT_INJECTION
+static void test_window(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE);
+  uint64_t *at = word(pool), value = 4;
+  CHECK(pmalloc_pool_protect(pool) == PMALLOC_OK);
+  pages_inject(PAGES_CALL_POKE, 0, EIO, 1);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_OK && *at == 4);
+  CHECK(pages_is_readonly(at) == 1);
+  pages_inject(PAGES_CALL_MPROTECT, 0, ENOMEM, 0);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_NOMEM);
+  pages_inject(PAGES_CALL_MPROTECT, -1, 0, 0);
+  CHECK(pmalloc_pool_make_ro(pool) == PMALLOC_OK);
+  CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_NOT_RARE);
+  pages_inject(PAGES_CALL_POKE, -1, 0, 0);
+  CHECK(pmalloc_pool_destroy(pool) == PMALLOC_OK);
+  pmalloc_pool_forget(pool);
+}
+#endif
+
+int main(void) {
+  test_word(PMALLOC_PRIVATE);
+  test_word(PMALLOC_MEMFD);
+  test_refused();
+  test_commit(PMALLOC_PRIVATE);
+  test_commit(PMALLOC_MEMFD);
+  test_auto(PMALLOC_MODE_AUTO_RO);
+  test_auto(PMALLOC_MODE_AUTO_WR);
+  test_start();
+  test_openings();
+#ifdef PMALLOC_FAULT_INJECTION
+  test_window();
+#endif
+  puts("ok");
+  return 0;
+}
