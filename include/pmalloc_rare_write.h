@@ -44,8 +44,6 @@
 extern "C" {
 #endif
 
-/* ---- openings ---- */
-
 /* How a pool's memory is written. */
 enum pmalloc_mechanism {
   PMALLOC_BY_NONE = 0,     /* it is not: the pool is not write-rare, or nothing works here */
@@ -60,6 +58,8 @@ enum pmalloc_mechanism {
  *
  * Returns: PMALLOC_BY_NONE also where `pool` is no pool. */
 PMALLOC_API enum pmalloc_mechanism pmalloc_mechanism_of(struct pmalloc_pool *pool);
+
+/* ---- openings ---- */
 
 /* Begins an opening: several rare writes to one pool, one after the other, with no other thread's
  * in between. Signals are blocked for this thread until rare_write_end(); nothing is writable
@@ -104,8 +104,188 @@ PMALLOC_API enum pmalloc_status pmalloc_wr_add(const void *to, size_t width, uin
 PMALLOC_API enum pmalloc_status pmalloc_wr_commit(const void *to, const void *base,
                                                   const void *edit, size_t n);
 
+/* Copies n bytes out of write-rare memory, with no rare write in between: a snapshot. Errors: as
+ * pmalloc_wr_copy(). */
+PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_wr_read(void *to, const void *from,
+                                                                 size_t n);
+
+/* A pointer that readers see either before or after, whatever the kernel's way of storing: the one
+ * that is not read is written, and then the number says that it is read from now on. It lies in
+ * write-rare memory, all zero in the beginning: NULL.
+ *
+ *     reader      sequence = 6: slot[0]      slot[0] -----> policy 6
+ *                                            slot[1] -----> policy 5, or 7 half written
+ *
+ * What was published before may have readers for as long as any reader takes. */
+struct pmalloc_published {
+  const void *const slot[2];
+  const uint64_t sequence;
+};
+
+/* Publishes: what the pointer leads to is seen whole by whoever gets the pointer.
+ *
+ * Errors: as pmalloc_wr_copy(). Origin: rcu_assign_pointer(), seqlock's latch. */
+PMALLOC_API enum pmalloc_status wr_publish(const struct pmalloc_published *at, const void *pointer);
+
+/* What was published last. Any context, no lock, never a mixture. */
+static inline const void *pmalloc_published_get(const struct pmalloc_published *at) {
+  for (;;) {
+    uint64_t before = __atomic_load_n(&at->sequence, __ATOMIC_ACQUIRE);
+    const void *pointer = __atomic_load_n(&at->slot[before & 1], __ATOMIC_ACQUIRE);
+    if (__atomic_load_n(&at->sequence, __ATOMIC_ACQUIRE) == before)
+      return pointer;
+  }
+}
+
 #ifdef __cplusplus
 }
+#endif
+
+/* ---- typed ---- */
+
+#if defined(__GNUC__)
+
+/* The type of what is write-rare: const to everybody. */
+#define __wr_rare_type const
+
+/* Inlined into whoever writes, with its type, and so its length, known to the compiler: no function
+ * that stores any value of any length anywhere is made of them beside the ones above. The target
+ * is a variable of a type that is __wr_rare_type, or it does not compile.
+ *
+ *     rare_write(var, value)   a scalar of at most 8 bytes; yields what it is then
+ *     wr_assign(var, value)    of any type, structures too
+ *     wr_ptr(var, value)       a pointer, to the same type or NULL
+ *     wr_add(var, n)           an integer; wr_sub, wr_inc(var), wr_dec(var)
+ *     wr_memcpy(to, from, n)   bytes; what the compiler knows the size of is not overrun
+ *     wr_memset(to, byte, n)
+ *
+ * All but the first yield an enum pmalloc_status. */
+#define rare_write(var, value)                                                                     \
+  __extension__({                                                                                  \
+    PMALLOC_WR_IS_RARE(var);                                                                       \
+    PMALLOC_WR_ASSERT(sizeof(var) <= sizeof(uint64_t), "rare_write: use wr_assign for more");      \
+    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
+    (void)pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                             \
+    *(const volatile PMALLOC_WR_TYPE(var) *)&(var);                                                \
+  })
+
+#define wr_assign(var, value)                                                                      \
+  __extension__({                                                                                  \
+    PMALLOC_WR_IS_RARE(var);                                                                       \
+    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
+    pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                                   \
+  })
+
+#define wr_ptr(var, value)                                                                         \
+  __extension__({                                                                                  \
+    PMALLOC_WR_IS_RARE(var);                                                                       \
+    PMALLOC_WR_IS_POINTER(var, value);                                                             \
+    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
+    pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                                   \
+  })
+
+#define wr_add(var, n)                                                                             \
+  __extension__({                                                                                  \
+    PMALLOC_WR_IS_RARE(var);                                                                       \
+    PMALLOC_WR_ASSERT(PMALLOC_WR_IS_INTEGER(var), "wr_add: not an integer");                       \
+    PMALLOC_WR_ASSERT(sizeof(var) <= sizeof(uint64_t), "wr_add: more than 8 bytes");               \
+    pmalloc_wr_add(&(var), sizeof(var), (uint64_t)(n));                                            \
+  })
+#define wr_sub(var, n) wr_add(var, 0 - (uint64_t)(n))
+#define wr_inc(var) wr_add(var, 1)
+#define wr_dec(var) wr_add(var, ~(uint64_t)0)
+
+#define wr_memcpy(to, from, n)                                                                     \
+  __extension__({                                                                                  \
+    PMALLOC_WR_FITS(to, n);                                                                        \
+    PMALLOC_WR_FITS(from, n);                                                                      \
+    pmalloc_wr_copy(to, from, n);                                                                  \
+  })
+#define wr_memset(to, byte, n)                                                                     \
+  __extension__({                                                                                  \
+    PMALLOC_WR_FITS(to, n);                                                                        \
+    pmalloc_wr_set(to, byte, n);                                                                   \
+  })
+
+/* Twins: a structure is copied out, edited in ordinary memory, and published: only what was edited
+ * is stored.
+ *
+ *     wr_twin(struct limits) twin;
+ *     if (wr_twin_copy_out(twin, limits) == PMALLOC_OK) {
+ *       twin.edit.rate = 100;
+ *       status = wr_twin_publish(twin);
+ *     } */
+#define wr_twin(type)                                                                              \
+  struct {                                                                                         \
+    const type *target;                                                                            \
+    type base, edit;                                                                               \
+  }
+#define wr_twin_copy_out(twin, from)                                                               \
+  __extension__({                                                                                  \
+    (twin).target = (from);                                                                        \
+    enum pmalloc_status pmalloc_read_ =                                                            \
+        pmalloc_wr_read((void *)&(twin).base, (twin).target, sizeof(twin).base);                   \
+    __builtin_memcpy((void *)&(twin).edit, &(twin).base, sizeof(twin).base);                       \
+    pmalloc_read_;                                                                                 \
+  })
+#define wr_twin_publish(twin)                                                                      \
+  pmalloc_wr_commit((twin).target, &(twin).base, &(twin).edit, sizeof(twin).base)
+
+/* ---- what these are made of ---- */
+
+#ifdef __cplusplus
+extern "C++" {
+template <typename T> struct pmalloc_wr_plain {
+  typedef T type;
+  static const bool rare = false;
+};
+template <typename T> struct pmalloc_wr_plain<const T> {
+  typedef T type;
+  static const bool rare = true;
+};
+template <typename T> T &pmalloc_wr_lvalue(T &var);
+template <typename T> struct pmalloc_wr_plain<T &> : pmalloc_wr_plain<T> {};
+template <typename T> struct pmalloc_wr_is_pointer {
+  static const bool yes = false;
+};
+template <typename T> struct pmalloc_wr_is_pointer<T *> {
+  static const bool yes = true;
+};
+}
+#define PMALLOC_WR_ASSERT(condition, text) static_assert(condition, text)
+#define PMALLOC_WR_OF(var) pmalloc_wr_plain<decltype(pmalloc_wr_lvalue(var))>
+#define PMALLOC_WR_TYPE(var) PMALLOC_WR_OF(var)::type
+#define PMALLOC_WR_IS_RARE(var)                                                                    \
+  PMALLOC_WR_ASSERT(PMALLOC_WR_OF(var)::rare, "rare write: declare the target __wr_rare_type")
+#define PMALLOC_WR_IS_POINTER(var, value)                                                          \
+  PMALLOC_WR_ASSERT(pmalloc_wr_is_pointer<PMALLOC_WR_OF(var)::type>::yes, "wr_ptr: not a pointer")
+#else
+#define PMALLOC_WR_ASSERT(condition, text) _Static_assert(condition, text)
+#define PMALLOC_WR_TYPE(var) __typeof__(var)
+#define PMALLOC_WR_IS_RARE(var)                                                                    \
+  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(&(var)), const __typeof__(var) *),     \
+                    "rare write: declare the target __wr_rare_type")
+#define PMALLOC_WR_IS_POINTER(var, value)                                                          \
+  PMALLOC_WR_ASSERT(__builtin_classify_type(var) == 5, "wr_ptr: not a pointer");                   \
+  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(var), __typeof__(value)) ||            \
+                        __builtin_types_compatible_p(void *, __typeof__(value)),                   \
+                    "wr_ptr: a pointer to another type")
+#endif
+
+/* 1: an integer, a character or a boolean; 3: an enumeration, 4: a boolean, in C++. */
+#define PMALLOC_WR_IS_INTEGER(var)                                                                 \
+  (__builtin_classify_type(var) == 1 || __builtin_classify_type(var) == 3 ||                       \
+   __builtin_classify_type(var) == 4)
+
+/* A call that is left in the program is an error at compile time. */
+extern void pmalloc_wr_overruns_(void)
+    __attribute__((error("rare write: more bytes than the object has")));
+#define PMALLOC_WR_FITS(at, n)                                                                     \
+  do {                                                                                             \
+    if (__builtin_constant_p(n) && (size_t)(n) > __builtin_object_size(at, 0))                     \
+      pmalloc_wr_overruns_();                                                                      \
+  } while (0)
+
 #endif
 
 #endif

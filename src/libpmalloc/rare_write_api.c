@@ -107,3 +107,27 @@ enum pmalloc_status pmalloc_wr_add(const void *to, size_t width, uint64_t n) {
   refusal.status = status;
   return status == PMALLOC_OK ? status : answer(&refusal, CALLER);
 }
+
+enum pmalloc_status pmalloc_wr_read(void *to, const void *from, size_t n) {
+  struct pmalloc_refusal refusal;
+  enum pmalloc_status status = pmalloc_rare_read(to, from, n, &refusal);
+  return status == PMALLOC_OK ? status : answer(&refusal, CALLER);
+}
+
+enum pmalloc_status wr_publish(const struct pmalloc_published *at, const void *pointer) {
+  struct pmalloc_refusal refusal;
+  struct rare_target t;
+  enum pmalloc_status status = rare_enter(&t, at, sizeof *at, &refusal);
+  if (status != PMALLOC_OK)
+    return answer(&refusal, CALLER);
+  uint64_t next = at->sequence + 1;
+  status = rare_store(&t, (uintptr_t)&at->slot[next & 1], &pointer, sizeof pointer);
+  atomic_thread_fence(memory_order_seq_cst); /* what it leads to, it, and then the number */
+  if (status == PMALLOC_OK)
+    status = rare_store(&t, (uintptr_t)&at->sequence, &next, sizeof next);
+  if (status == PMALLOC_OK)
+    rare_count(&t, sizeof pointer);
+  rare_leave(&t);
+  refusal.status = status;
+  return status == PMALLOC_OK ? status : answer(&refusal, CALLER);
+}
