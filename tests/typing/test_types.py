@@ -19,6 +19,246 @@ pytestmark = pytest.mark.skipif(
     reason="needs mypy and pyright, of the extra dev",
 )
 
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
+# What they say does not depend on the Python that runs them: `make matrix` has them on one only.
+pytestmark = pytest.mark.skipif(
+    not all(importlib.util.find_spec(tool) for tool in ("mypy", "pyright")),
+    reason="needs mypy and pyright, of the extra dev",
+)
+
 
 def run(*command: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
