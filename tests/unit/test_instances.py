@@ -1,187 +1,40 @@
 """Instances of classes: what they become, and that they behave as instances of their class."""
 
-import abc
 import collections
 import copy
 import dataclasses
-import datetime as dt
 import decimal
-import enum
-import fractions
-import functools
 import gc
-import ipaddress
 import pathlib
 import pickle
 import re
 import sys
-import types
-import typing
-import uuid
 import weakref
 from typing import Any
 
 import pytest
+from instances import (
+    BY_IDENTITY,
+    FROZEN,
+    INSTANCES,
+    ZONE,
+    Child,
+    Color,
+    Pair,
+    Plain,
+    Point,
+    Row,
+    Shape,
+    Slots,
+    Square,
+    Version,
+    content,
+    with_attributes,
+)
 
 import pmalloc
 
-
-@dataclasses.dataclass
-class Point:
-    x: int
-    y: int = 0
-    tags: list[str] = dataclasses.field(default_factory=list)
-
-    def norm(self) -> int:
-        return self.x * self.x + self.y * self.y
-
-
-@dataclasses.dataclass(frozen=True, order=True)
-class Version:
-    major: int
-    minor: int
-
-
-@dataclasses.dataclass(slots=True)
-class Slim:
-    name: str
-    size: int = 7000
-
-
-class Slots:
-    __slots__ = ("a", "b", "unset")
-
-    def __init__(self, a: object, b: object) -> None:
-        self.a, self.b = a, b
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Slots) and (self.a, self.b) == (other.a, other.b)
-
-    def __hash__(self) -> int:
-        return hash((self.a, self.b))
-
-
-class Child(Slots):
-    """With a __dict__ besides the slots of its base."""
-
-
-class Plain:
-    kind = "plain"
-
-    def __init__(self, **attributes: object) -> None:
-        self.__dict__.update(attributes)
-
-    @property
-    def shout(self) -> str:
-        return self.name.upper()  # type: ignore[attr-defined]
-
-    @functools.cached_property
-    def costly(self) -> list[int]:
-        return [1, 2, 3]
-
-
-class Shape(abc.ABC):
-    def __init__(self, side: int) -> None:
-        self.side = side
-
-    @abc.abstractmethod
-    def area(self) -> int: ...
-
-
-class Square(Shape):
-    def area(self) -> int:
-        return self.side**2
-
-
-class Box[T]:
-    def __init__(self, item: T) -> None:
-        self.item = item
-
-
-class Numbered(dict):
-    def __init__(self, *args: object, number: int = 0) -> None:
-        super().__init__(*args)
-        self.number = number
-
-
-class Tagged(list):
-    pass
-
-
-class Color(enum.Enum):
-    RED = 1
-
-
-Row = collections.namedtuple("Row", "id name")  # noqa: PYI024
-
-
-class Pair(typing.NamedTuple):
-    left: int
-    right: str = "r"
-
-
-class NamedWithDict(collections.namedtuple("Base", "a")):  # noqa: PYI024
-    pass
-
-
-def with_attributes(obj: Any, **attributes: object) -> Any:
-    for name, value in attributes.items():
-        setattr(obj, name, value)
-    return obj
-
-
-ZONE = dt.timezone(dt.timedelta(hours=5), "five")
-
-INSTANCES: dict[str, Any] = {
-    "dataclass": Point(70_000, 2, ["t"]),
-    "frozen dataclass": Version(3, 70_000),
-    "slots dataclass": Slim("slim"),
-    "slots": Slots(70_000, [1]),
-    "slots and dict": with_attributes(Child(1, 2), extra="e"),
-    "plain": Plain(name="plain", size=70_000),
-    "no attributes": Plain(),
-    "many attributes": Plain(**{f"a{i}": i * 1000 for i in range(60)}),
-    "abstract base": Square(70_000),
-    "generic": Box("item"),
-    "namespace": types.SimpleNamespace(a=70_000, b="x"),
-    "empty namespace": types.SimpleNamespace(),
-    "namedtuple": Row(70_000, "name"),
-    "NamedTuple": Pair(70_000),
-    "namedtuple with a dict": with_attributes(NamedWithDict(70_000), note="n"),
-    "dict subclass": Numbered({"k": [70_000]}, number=70_000),
-    "list subclass": with_attributes(Tagged([70_000, "x"]), tag="t"),
-    "Counter": collections.Counter("hello"),
-    "date": dt.date(2026, 11, 21),
-    "time": dt.time(1, 2, 3, 4, fold=1),
-    "time with a zone": dt.time(1, 2, tzinfo=ZONE),
-    "datetime": dt.datetime(2026, 11, 21, 1, 2, 3, 4),  # noqa: DTZ001
-    "datetime with a zone": dt.datetime(2026, 11, 21, fold=1, tzinfo=ZONE),
-    "timedelta": dt.timedelta(-70_000, 5, 6),
-    "Decimal": decimal.Decimal("-1.250"),
-    "long Decimal": decimal.Decimal("7" * 500 + "e-90"),
-    "infinite Decimal": decimal.Decimal("-Infinity"),
-    "Fraction": fractions.Fraction(70_000, 3),
-    "UUID": uuid.UUID(int=1 << 100),
-    "IPv4Address": ipaddress.ip_address("10.1.2.3"),
-    "IPv6Network": ipaddress.ip_network("2001:db8::/32"),
-    "IPv4Interface": ipaddress.ip_interface("10.1.2.3/8"),
-    "mappingproxy": types.MappingProxyType({"k": [70_000]}),
-}
-FROZEN: dict[str, Any] = pmalloc.freeze(INSTANCES, name="instances")
-# classes without an __eq__ of their own
-BY_IDENTITY = {"slots and dict", "plain", "no attributes", "many attributes", "abstract base"}
-BY_IDENTITY |= {"generic"}
-
 each = pytest.mark.parametrize("name", INSTANCES)
-
-
-def content(obj: Any) -> object:
-    """What is in an instance, to compare those that have no == of their own."""
-    return getattr(obj, "__dict__", None), [
-        getattr(obj, slot, "unset")
-        for cls in obj.__class__.__mro__
-        for slot in cls.__dict__.get("__slots__", ())
-    ]
 
 
 @each
@@ -221,57 +74,6 @@ def test_thaw_copy_pickle_give_ordinary_ones(name: str):
         assert type(made) is type(plain)
         assert content(made) == content(plain) if name in BY_IDENTITY else made == plain
     assert not pmalloc.is_protected(copies[0])
-
-
-@pytest.mark.parametrize(
-    "name",
-    [n for n in INSTANCES if hasattr(INSTANCES[n], "__dict__") or "slots" in n],
-)
-def test_attributes_cannot_be_set(name: str):
-    frozen = FROZEN[name]
-    expected = (
-        dataclasses.FrozenInstanceError
-        if dataclasses.is_dataclass(INSTANCES[name])
-        else AttributeError
-    )
-    kind = type(INSTANCES[name]).__name__
-    with pytest.raises(expected) as caught:
-        frozen.a = 1
-    assert str(caught.value) == (
-        f"cannot set attribute 'a': '{kind}' object is frozen in pool 'instances'"
-    )
-    with pytest.raises(expected, match=r"^cannot delete attribute 'b': '"):
-        del frozen.b
-    with pytest.raises(expected, match="'__class__'"):
-        frozen.__class__ = Plain
-    if hasattr(frozen, "__dict__"):
-        with pytest.raises(expected, match="'__dict__'"):
-            frozen.__dict__ = {}
-        with pytest.raises(TypeError, match="does not support item assignment"):
-            frozen.__dict__["a"] = 1
-        assert isinstance(vars(frozen), pmalloc.FrozenDict)
-
-
-def test_refusing_is_for_subclasses_of_dict_and_list_too():
-    numbered, tagged = FROZEN["dict subclass"], FROZEN["list subclass"]
-    for call in (
-        lambda: numbered.update(a=1),
-        lambda: numbered.__setitem__("a", 1),
-        lambda: numbered.pop("k"),
-        lambda: numbered.setdefault("q", 1),
-        lambda: numbered.clear(),
-        lambda: numbered.__init__(),
-        lambda: FROZEN["Counter"].update("x"),
-        lambda: tagged.append(1),
-        lambda: tagged.sort(),
-        lambda: tagged.__setitem__(0, 1),
-        lambda: tagged.__iadd__([1]),
-    ):
-        with pytest.raises(TypeError, match=r"object is frozen: .* would change it"):
-            call()
-    assert FROZEN["Counter"]["missing"] == 0
-    assert FROZEN["Counter"].most_common(1) == [("l", 2)]
-    assert numbered["k"] == [70_000]
 
 
 def test_what_becomes_something_else():
@@ -544,61 +346,3 @@ def test_nan_decimals():
     assert [str(d) for d in pmalloc.thaw(frozen)] == ["NaN7", "-NaN"]
     with pytest.raises(pmalloc.UnfreezableError, match="it is a signalling NaN"):
         pmalloc.freeze([decimal.Decimal("sNaN")])
-
-
-class Stores:
-    kept: typing.ClassVar[list[object]] = []
-
-    def __hash__(self) -> int:
-        self.kept.append(self)
-        if len(self.kept) > 1:
-            raise RuntimeError("no hash now")
-        return 1
-
-
-def test_a_hash_that_keeps_the_object_and_raises():
-    source = {Stores(): [1, 2]}
-    Stores.kept.clear()
-    source = {Stores(): ["kept", 70_000]}
-    with pmalloc.Pool("hash") as pool:
-        with pytest.raises(RuntimeError, match="no hash now"):
-            pool.freeze(source)
-        kept = Stores.kept[-1]
-        assert type(kept) is not Stores
-        assert pool.freeze(["still open"]) == ["still open"]
-    assert isinstance(kept, Stores)
-    Stores.kept.clear()
-
-
-class BadZone(dt.tzinfo):
-    def utcoffset(self, _when: object) -> dt.timedelta:
-        raise RuntimeError("no offset")
-
-
-def test_a_zone_that_raises():
-    with pytest.raises(RuntimeError, match="no offset"):
-        pmalloc.freeze([dt.datetime(2026, 1, 1, tzinfo=BadZone())])
-
-
-@pytest.mark.parametrize(
-    ("source", "path"),
-    [
-        (Plain(a=1, bad=iter(())), ".bad"),
-        (Slots(1, [iter(())]), ".b[0]"),
-        (Numbered({"k": iter(())}), "['k']"),
-        (with_attributes(Tagged([0, iter(())]), x=1), "[1]"),
-        (with_attributes(Tagged([0]), x=iter(())), ".__dict__['x']"),
-        (types.SimpleNamespace(ns=[iter(())]), ".__dict__['ns'][0]"),
-        (types.MappingProxyType({"p": iter(())}), "['p']"),
-        (Point(1, 2, [Point(3, iter(()))]), ".tags[0].y"),  # type: ignore[arg-type, list-item]
-        (Row(1, iter(())), "[1]"),
-        ([Plain(**{f"a{i}": i for i in range(40)}, bad=iter(()))], "[0].__dict__['bad']"),
-    ],
-    ids=str,
-)
-def test_path(source: object, path: str):
-    with pytest.raises(pmalloc.UnfreezableError) as caught:
-        pmalloc.freeze(source)
-    if sys.version_info[:2] != (3, 13):  # there a list's attributes are not in the instance
-        path = path.replace(".__dict__['x']", ".x")
-    assert caught.value.path == path
