@@ -6,45 +6,10 @@
 #define _GNU_SOURCE
 #endif
 #include <errno.h>
-#include <pmalloc.h>
-#include <pthread.h>
-#include <stdint.h>
 #include <sys/syscall.h>
 #include <time.h>
 
-#include "fault.h"
-#include "fault_log.h"
-#include "fault_turn.h"
-#include "pages.h"
-#include "pool.h"
-#include "witness.h"
-
-static pmalloc_pool *made;
-
-static void must(int truth) {
-  if (!truth)
-    _exit(99);
-}
-
-static void store(void *address, char value) { *(volatile char *)address = value; }
-
-/* A protected pool with one allocation of two pages. */
-static char *protected_bytes(enum pmalloc_policy policy, enum pmalloc_backing backing,
-                             enum pmalloc_tier tier) {
-  const struct pmalloc_options options = {.policy = policy, .backing = backing};
-  void *bytes;
-  must(pmalloc_pool_create_with(&made, "audited", &options) == PMALLOC_OK);
-  must(pmalloc_fault_install(NULL) == PMALLOC_OK);
-  must(pmalloc_pool_alloc(made, 2 * pages_page_size(), pages_page_size(), &bytes) == PMALLOC_OK);
-  must(pmalloc_pool_protect_as(made, tier) == PMALLOC_OK);
-  return bytes;
-}
-
-static struct pmalloc_stats stats(void) {
-  struct pmalloc_stats s;
-  pmalloc_pool_stats(made, &s);
-  return s;
-}
+#include "survived.h"
 
 /* ---- audit ---- */
 
@@ -90,8 +55,6 @@ static void audit_over_the_end(void) {
 }
 
 #if defined(__x86_64__)
-static void x87(void *at) { __asm__ volatile("fldpi\n\tfstpt (%0)" : : "r"(at) : "memory", "st"); }
-
 static void audit_steps(void) {
   char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   long double pi;
@@ -181,9 +144,9 @@ static void audit_threads(void) {
   pthread_t threads[4];
   uint64_t total;
   for (int i = 0; i < 4; i++)
-    must(pthread_create(&threads[i], NULL, count_up, bytes) == 0);
+    start(&threads[i], count_up, bytes);
   for (int i = 0; i < 4; i++)
-    must(pthread_join(threads[i], NULL) == 0);
+    end(threads[i]);
   memcpy(&total, bytes, 8);
   must(total == 4 * COUNT && stats().violations == 4 * COUNT && stats().stepped == 0);
 }
@@ -220,10 +183,10 @@ static void *fork_and_again(void *bytes) {
 static void forks_during(enum pmalloc_backing backing) {
   char *bytes = protected_bytes(PMALLOC_AUDIT, backing, PMALLOC_PLAIN);
   pthread_t thread;
-  must(pthread_create(&thread, NULL, fork_and_again, bytes) == 0);
+  start(&thread, fork_and_again, bytes);
   for (int i = 0; i < (WITNESS_EMULATED ? 400 : 3000); i++)
     store(bytes + 64, (char)i);
-  must(pthread_join(thread, NULL) == 0);
+  end(thread);
 }
 static void forks_during_writes(void) { forks_during(PMALLOC_PRIVATE); }
 #if defined(__x86_64__)
@@ -310,22 +273,11 @@ static void *take_and_go(void *unused) {
 static void a_turn_that_is_never_given_on(void) {
   pthread_t thread;
   char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
-  must(pthread_create(&thread, NULL, take_and_go, NULL) == 0);
-  must(pthread_join(thread, NULL) == 0);
+  start(&thread, take_and_go, NULL);
+  end(thread);
   store(bytes, 7);
   must(bytes[0] == 7);
 }
-
-#define GOES_ON(crime)                                                                             \
-  do {                                                                                             \
-    w = witness(crime);                                                                            \
-    EXPECT_EXIT(w, 0);                                                                             \
-  } while (0)
-#define DIES(crime, signal)                                                                        \
-  do {                                                                                             \
-    w = witness(crime);                                                                            \
-    EXPECT_SIGNAL(w, signal);                                                                      \
-  } while (0)
 
 int main(void) {
   struct witness w;

@@ -8,42 +8,9 @@
 #endif
 #include <errno.h>
 #include <fcntl.h>
-#include <pmalloc.h>
-#include <pthread.h>
-#include <stdint.h>
 
-#include "fault.h"
-#include "fault_log.h"
 #include "fault_step.h"
-#include "fault_turn.h"
-#include "pages.h"
-#include "pool.h"
-#include "witness.h"
-
-static pmalloc_pool *made;
-
-static void must(int truth) {
-  if (!truth)
-    _exit(99);
-}
-
-static void store(void *address, char value) { *(volatile char *)address = value; }
-
-static char *protected_bytes(enum pmalloc_policy policy, enum pmalloc_backing backing) {
-  const struct pmalloc_options options = {.policy = policy, .backing = backing};
-  void *bytes;
-  must(pmalloc_pool_create_with(&made, "audited", &options) == PMALLOC_OK);
-  must(pmalloc_fault_install(NULL) == PMALLOC_OK);
-  must(pmalloc_pool_alloc(made, 2 * pages_page_size(), pages_page_size(), &bytes) == PMALLOC_OK);
-  must(pmalloc_pool_protect_as(made, PMALLOC_PLAIN) == PMALLOC_OK);
-  return bytes;
-}
-
-static void start(pthread_t *thread, void *(*run)(void *), void *argument) {
-  must(pthread_create(thread, NULL, run, argument) == 0);
-}
-
-static void end(pthread_t thread) { must(pthread_join(thread, NULL) == 0); }
+#include "survived.h"
 
 /* ---- turns ---- */
 
@@ -127,7 +94,7 @@ static void *store_one(void *at) {
 
 /* The handler waits for its turn; when that comes, the pool is no longer there. */
 static void destroyed_in_between(enum pmalloc_policy policy) {
-  char *bytes = protected_bytes(policy, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(policy, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   pthread_t thread;
   must(pmalloc_turn_take() == PMALLOC_TURN_TAKEN);
   start(&thread, store_one, bytes);
@@ -151,7 +118,7 @@ static void *let_go(void *unused) {
 
 /* A handler that is at a violation finds the pool as it was, to its end. */
 static void destroy_waits(void) {
-  (void)protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  (void)protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   pthread_t thread;
   start(&thread, let_go, NULL);
   wait_for(1);
@@ -163,14 +130,6 @@ static void destroy_waits(void) {
 /* ---- single steps ---- */
 
 #if defined(__x86_64__)
-static struct pmalloc_stats stats(void) {
-  struct pmalloc_stats s;
-  pmalloc_pool_stats(made, &s);
-  return s;
-}
-
-static void x87(void *at) { __asm__ volatile("fldpi\n\tfstpt (%0)" : : "r"(at) : "memory", "st"); }
-
 /* Begins a step, and is never seen again. */
 static void *step_and_go(void *at) {
   ucontext_t uc;
@@ -181,7 +140,7 @@ static void *step_and_go(void *at) {
 }
 
 static void fork_takes_a_turn_away(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   pthread_t thread;
   int status;
   start(&thread, step_and_go, bytes);
@@ -200,7 +159,7 @@ static void fork_takes_a_turn_away(void) {
 /* What was stepped fell over something else, a file that was cut say, and the handler of that
  * jumped away: the step never ends. */
 static void a_step_that_was_jumped_out_of(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   pthread_t thread;
   (void)step_and_go(bytes);
   x87(bytes + pages_page_size());
@@ -224,7 +183,7 @@ static void call_found(int number, siginfo_t *info, void *context) {
   found.sa_sigaction(number, info, context);
 }
 static void a_chain_of_traps(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   struct sigaction action = {.sa_sigaction = call_found, .sa_flags = SA_SIGINFO};
   must(sigaction(SIGTRAP, &action, &found) == 0 && (found.sa_flags & SA_SIGINFO));
   x87(bytes); /* on top again */
@@ -249,7 +208,7 @@ static void a_chain_of_traps_ends(void) {
 /* ---- stderr ---- */
 
 static void nobody_reads(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   int ends[2];
   must(pipe(ends) == 0 && dup2(ends[1], 2) == 2);
   close(ends[0]);
@@ -261,7 +220,7 @@ static void nobody_reads(void) {
 
 /* A SIGPIPE of the program's own that waits is not ours to take. */
 static void nobody_reads_either(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE);
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN);
   sigset_t wanted, pending;
   sigemptyset(&wanted);
   sigaddset(&wanted, SIGPIPE);
@@ -283,7 +242,7 @@ static void *read_slowly(void *end_of_pipe) {
   return NULL;
 }
 static void somebody_reads_slowly(void) {
-  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE), fill[256];
+  char *bytes = protected_bytes(PMALLOC_AUDIT, PMALLOC_PRIVATE, PMALLOC_PLAIN), fill[256];
   int ends[2];
   pthread_t thread;
   memset(fill, '.', sizeof fill);
@@ -324,17 +283,6 @@ static void a_long_name(void) {
   must(writer && strncmp(writer->object, "a long name a long", 18) == 0);
   must(strlen(writer->object) == sizeof writer->object - 1);
 }
-
-#define GOES_ON(crime)                                                                             \
-  do {                                                                                             \
-    w = witness(crime);                                                                            \
-    EXPECT_EXIT(w, 0);                                                                             \
-  } while (0)
-#define DIES(crime, signal)                                                                        \
-  do {                                                                                             \
-    w = witness(crime);                                                                            \
-    EXPECT_SIGNAL(w, signal);                                                                      \
-  } while (0)
 
 int main(void) {
   struct witness w;
