@@ -94,10 +94,14 @@ static void use_report_directory(void) {
     used = strlen(path);
     path[used++] = '/';
   }
-  if (used + strlen(given) < sizeof path) {
-    strcpy(path + used, given);
-    (void)pmalloc_json_use_directory(path);
+  if (used + strlen(given) >= sizeof path) {
+    static const char text[] =
+        "pmalloc: PMALLOC_REPORT_DIR is longer than a path may be: no reports are written there\n";
+    (void)!write(STDERR_FILENO, text, sizeof text - 1);
+    return;
   }
+  strcpy(path + used, given);
+  (void)pmalloc_json_use_directory(path);
 }
 
 /* ---- policies ---- */

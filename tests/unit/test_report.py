@@ -302,6 +302,29 @@ def test_none_is_written_without_directory(tmp_path):
         assert list(reports.iterdir()) == []
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_directory_that_is_longer_than_a_path(tmp_path, relative):
+    """The longest there can be, and one byte more: that is said once, and the rest goes on."""
+    program = "import ctypes\npmalloc.freeze([1])\npmalloc.freeze([2])\n" + HIT + STORE
+    start = "" if relative else "/"
+    length = 4095 - (len(bytes(tmp_path)) + 1 if relative else 0)
+    for over in (0, 1):
+        folder = start + "d/" * (length // 2) + "d/"
+        folder = folder[: length + over]
+        done = run(tmp_path, program, env={"PMALLOC_REPORT_DIR": folder})
+        assert done.status == -signal.SIGSEGV
+        complaint = (
+            "pmalloc: PMALLOC_REPORT_DIR is longer than a path may be: "
+            "no reports are written there\n"
+        )
+        assert done.text.count("PMALLOC_REPORT_DIR") == done.text.count(complaint) == over
+        assert done.text.startswith(
+            "pmalloc: write to protected pool 'crime'\n", over * len(complaint)
+        )
+        assert done.text.endswith(": it does not exist\n") is (not over)
+        assert done.files == [] and done.left == []
+
+
 def limit_files() -> None:
     no_core()
     resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
