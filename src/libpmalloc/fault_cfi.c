@@ -263,123 +263,181 @@ static uintptr_t skip_expression(struct cursor *c) {
 
 #define REMEMBERED 2
 
+struct program {
+  const struct cfi_function *f;
+  struct cursor c;
+  uintptr_t location; /* what has been said by now holds from here on */
+  struct cfi_rules *r;
+  const struct cfi_rules *initial; /* what the CIE says; NULL: this is its program */
+  struct cfi_rules remembered[REMEMBERED];
+  size_t depth;
+};
+
+/* Each of the following knows the instructions of one kind, and answers whether `op` is one that
+ * can be run. Some have an operand in their low six bits: `op` is without it then. */
+
+static int moves_on(struct program *p, unsigned op, unsigned low) {
+  switch (op) {
+  case 0x40: /* advance_loc */
+    p->location += low * p->f->code_align;
+    return 1;
+  case 0x01: /* set_loc */
+    p->location = next_pointer(&p->c, p->f->encoding);
+    return 1;
+  case 0x02:
+  case 0x03:
+  case 0x04: /* advance_loc1, 2, 4 */
+    p->location += next_word(&p->c, 1U << (op - 2)) * p->f->code_align;
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* The caller's register lies, or is, so far from the frame's end. */
+static int sets_distance(struct program *p, unsigned op, unsigned low) {
+  struct cursor *c = &p->c;
+  int64_t align = p->f->data_align;
+  uint64_t a;
+  switch (op) {
+  case 0x80: /* offset */
+    set_rule(p->r, low, CFI_AT, (int64_t)next_uleb(c) * align);
+    return 1;
+  case 0x05: /* offset_extended */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_AT, (int64_t)next_uleb(c) * align);
+    return 1;
+  case 0x11: /* offset_extended_sf */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_AT, next_sleb(c) * align);
+    return 1;
+  case 0x2f: /* GNU_negative_offset_extended */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_AT, -(int64_t)next_uleb(c) * align);
+    return 1;
+  case 0x14: /* val_offset */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_IS, (int64_t)next_uleb(c) * align);
+    return 1;
+  case 0x15: /* val_offset_sf */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_IS, next_sleb(c) * align);
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* It is found in another way, or not at all. */
+static int sets_rule(struct program *p, unsigned op, unsigned low) {
+  struct cursor *c = &p->c;
+  uint64_t a;
+  switch (op) {
+  case 0xc0: /* restore */
+  case 0x06: /* restore_extended */
+    a = op == 6 ? next_uleb(c) : low;
+    if (a < CFI_REGISTERS && p->initial)
+      set_rule(p->r, a, p->initial->rule[a], p->initial->value[a]);
+    return 1;
+  case 0x07: /* undefined */
+    set_rule(p->r, next_uleb(c), CFI_UNDEFINED, 0);
+    return 1;
+  case 0x08: /* same_value */
+    set_rule(p->r, next_uleb(c), CFI_SAME, 0);
+    return 1;
+  case 0x09: /* register */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_REGISTER, (int64_t)next_uleb(c));
+    return 1;
+  case 0x10: /* expression */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_EXPRESSION, (int64_t)skip_expression(c));
+    return 1;
+  case 0x16: /* val_expression */
+    a = next_uleb(c);
+    set_rule(p->r, a, CFI_VALUE, (int64_t)skip_expression(c));
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* Where the frame ends. */
+static int sets_end(struct program *p, unsigned op) {
+  struct cursor *c = &p->c;
+  struct cfi_rules *r = p->r;
+  switch (op) {
+  case 0x0c: /* def_cfa */
+    r->end_register = (unsigned)next_uleb(c);
+    r->end_offset = (int64_t)next_uleb(c);
+    r->end_expression = 0;
+    return 1;
+  case 0x12: /* def_cfa_sf */
+    r->end_register = (unsigned)next_uleb(c);
+    r->end_offset = next_sleb(c) * p->f->data_align;
+    r->end_expression = 0;
+    return 1;
+  case 0x0d: /* def_cfa_register */
+    r->end_register = (unsigned)next_uleb(c);
+    return 1;
+  case 0x0e: /* def_cfa_offset */
+    r->end_offset = (int64_t)next_uleb(c);
+    return 1;
+  case 0x13: /* def_cfa_offset_sf */
+    r->end_offset = next_sleb(c) * p->f->data_align;
+    return 1;
+  case 0x0f: /* def_cfa_expression */
+    r->end_expression = skip_expression(c);
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* All rules at once; or none, for it says nothing of registers. */
+static int keeps_rules(struct program *p, unsigned op) {
+  switch (op) {
+  case 0x0a: /* remember_state */
+    if (p->depth == REMEMBERED)
+      return 0;
+    p->remembered[p->depth++] = *p->r;
+    return 1;
+  case 0x0b: /* restore_state */
+    if (p->depth == 0)
+      return 0;
+    *p->r = p->remembered[--p->depth];
+    return 1;
+  case 0x2e: /* GNU_args_size */
+    (void)next_uleb(&p->c);
+    return 1;
+  case 0x00: /* nop */
+  case 0x2d: /* AARCH64_negate_ra_state: see plain_address() */
+    return 1;
+  default:
+    return 0;
+  }
+}
+
 /* Runs the program of a CIE or an FDE up to the instruction at `pc`. */
 static int run(const struct cfi_function *f, uintptr_t from, uintptr_t to, uintptr_t pc,
                struct cfi_rules *r, const struct cfi_rules *initial) {
-  struct cursor c;
-  struct cfi_rules remembered[REMEMBERED];
-  size_t depth = 0;
-  uintptr_t location = f->start;
-  uint64_t a;
-  cursor_at(&c, from, to);
-  while (c.at < c.end && !c.bad) {
-    unsigned op = next_byte(&c);
-    unsigned low = op & 63;
-    switch (op & 0xc0 ? op & 0xc0 : op) {
-    case 0x00: /* nop */
-      break;
-    case 0x40: /* advance_loc */
-      location += low * f->code_align;
-      break;
-    case 0x01: /* set_loc */
-      location = next_pointer(&c, f->encoding);
-      break;
-    case 0x02:
-    case 0x03:
-    case 0x04: /* advance_loc1, 2, 4 */
-      location += next_word(&c, 1U << (op - 2)) * f->code_align;
-      break;
-    case 0x80: /* offset */
-      set_rule(r, low, CFI_AT, (int64_t)next_uleb(&c) * f->data_align);
-      break;
-    case 0x05: /* offset_extended */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_AT, (int64_t)next_uleb(&c) * f->data_align);
-      break;
-    case 0x11: /* offset_extended_sf */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_AT, next_sleb(&c) * f->data_align);
-      break;
-    case 0x2f: /* GNU_negative_offset_extended */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_AT, -(int64_t)next_uleb(&c) * f->data_align);
-      break;
-    case 0x14: /* val_offset */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_IS, (int64_t)next_uleb(&c) * f->data_align);
-      break;
-    case 0x15: /* val_offset_sf */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_IS, next_sleb(&c) * f->data_align);
-      break;
-    case 0xc0: /* restore */
-    case 0x06: /* restore_extended */
-      a = op == 6 ? next_uleb(&c) : low;
-      if (a < CFI_REGISTERS && initial)
-        set_rule(r, a, initial->rule[a], initial->value[a]);
-      break;
-    case 0x07: /* undefined */
-      set_rule(r, next_uleb(&c), CFI_UNDEFINED, 0);
-      break;
-    case 0x08: /* same_value */
-      set_rule(r, next_uleb(&c), CFI_SAME, 0);
-      break;
-    case 0x09: /* register */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_REGISTER, (int64_t)next_uleb(&c));
-      break;
-    case 0x10: /* expression */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_EXPRESSION, (int64_t)skip_expression(&c));
-      break;
-    case 0x16: /* val_expression */
-      a = next_uleb(&c);
-      set_rule(r, a, CFI_VALUE, (int64_t)skip_expression(&c));
-      break;
-    case 0x0a: /* remember_state */
-      if (depth == REMEMBERED)
-        return 0;
-      remembered[depth++] = *r;
-      break;
-    case 0x0b: /* restore_state */
-      if (depth == 0)
-        return 0;
-      *r = remembered[--depth];
-      break;
-    case 0x0c: /* def_cfa */
-      r->end_register = (unsigned)next_uleb(&c);
-      r->end_offset = (int64_t)next_uleb(&c);
-      r->end_expression = 0;
-      break;
-    case 0x12: /* def_cfa_sf */
-      r->end_register = (unsigned)next_uleb(&c);
-      r->end_offset = next_sleb(&c) * f->data_align;
-      r->end_expression = 0;
-      break;
-    case 0x0d: /* def_cfa_register */
-      r->end_register = (unsigned)next_uleb(&c);
-      break;
-    case 0x0e: /* def_cfa_offset */
-      r->end_offset = (int64_t)next_uleb(&c);
-      break;
-    case 0x13: /* def_cfa_offset_sf */
-      r->end_offset = next_sleb(&c) * f->data_align;
-      break;
-    case 0x0f: /* def_cfa_expression */
-      r->end_expression = skip_expression(&c);
-      break;
-    case 0x2e: /* GNU_args_size */
-      (void)next_uleb(&c);
-      break;
-    case 0x2d: /* AARCH64_negate_ra_state: see plain_address() */
-      break;
-    default:
+  struct program p;
+  p.f = f;
+  p.location = f->start;
+  p.r = r;
+  p.initial = initial;
+  p.depth = 0;
+  cursor_at(&p.c, from, to);
+  while (p.c.at < p.c.end && !p.c.bad) {
+    unsigned byte = next_byte(&p.c);
+    unsigned op = byte & 0xc0 ? byte & 0xc0 : byte, low = byte & 63;
+    if (!moves_on(&p, op, low) && !sets_distance(&p, op, low) && !sets_rule(&p, op, low) &&
+        !sets_end(&p, op) && !keeps_rules(&p, op))
       return 0;
-    }
-    if (location > pc)
+    if (p.location > pc)
       break;
   }
-  return !c.bad;
+  return !p.c.bad;
 }
 
 int pmalloc_cfi_rules(const struct cfi_function *f, uintptr_t pc, struct cfi_rules *r) {
@@ -395,6 +453,75 @@ int pmalloc_cfi_rules(const struct cfi_function *f, uintptr_t pc, struct cfi_rul
 
 #define OPERANDS 16
 
+/* Whether `op` is one that knows a number: in itself, behind itself, or in a register. */
+static int gives_number(struct cursor *c, unsigned op, const uintptr_t *registers,
+                        uintptr_t *number) {
+  if (op >= 0x30 && op <= 0x4f) { /* lit */
+    *number = op - 0x30;
+    return 1;
+  }
+  if (op >= 0x70 && op <= 0x8f) { /* breg */
+    if (op - 0x70 >= CFI_REGISTERS)
+      return 0;
+    *number = registers[op - 0x70] + (uintptr_t)next_sleb(c);
+    return 1;
+  }
+  switch (op) {
+  case 0x08: /* const1u */
+    *number = next_byte(c);
+    return 1;
+  case 0x09: /* const1s */
+    *number = (uintptr_t)next_signed(c, 1);
+    return 1;
+  case 0x0a: /* const2u */
+    *number = (uintptr_t)next_word(c, 2);
+    return 1;
+  case 0x0b: /* const2s */
+    *number = (uintptr_t)next_signed(c, 2);
+    return 1;
+  case 0x0c: /* const4u */
+    *number = (uintptr_t)next_word(c, 4);
+    return 1;
+  case 0x0d: /* const4s */
+    *number = (uintptr_t)next_signed(c, 4);
+    return 1;
+  case 0x10: /* constu */
+    *number = (uintptr_t)next_uleb(c);
+    return 1;
+  case 0x11: /* consts */
+    *number = (uintptr_t)next_sleb(c);
+    return 1;
+  default:
+    return 0;
+  }
+}
+
+/* Whether `op` is one that makes one of two. */
+static int combines(unsigned op, uintptr_t below, uintptr_t *top) {
+  switch (op) {
+  case 0x1a: /* and */
+    *top &= below;
+    return 1;
+  case 0x1c: /* minus */
+    *top = below - *top;
+    return 1;
+  case 0x1e: /* mul */
+    *top *= below;
+    return 1;
+  case 0x22: /* plus */
+    *top += below;
+    return 1;
+  case 0x24: /* shl */
+    *top = *top < 64 ? below << *top : 0;
+    return 1;
+  case 0x2a: /* ge */
+    *top = (intptr_t)below >= (intptr_t)*top;
+    return 1;
+  default:
+    return 0;
+  }
+}
+
 /* The operations that compilers and libc's signal trampolines use; none of them jumps. */
 int pmalloc_cfi_evaluate(uintptr_t expression, const uintptr_t *registers, uintptr_t first,
                          uintptr_t *result) {
@@ -407,38 +534,10 @@ int pmalloc_cfi_evaluate(uintptr_t expression, const uintptr_t *registers, uintp
     unsigned op = next_byte(&c);
     uintptr_t top = n ? s[n - 1] : 0, below = n > 1 ? s[n - 2] : 0;
     unsigned takes = 0, gives = 1;
-    if (op >= 0x30 && op <= 0x4f) { /* lit */
-      top = op - 0x30;
-    } else if (op >= 0x70 && op <= 0x8f) { /* breg */
-      if (op - 0x70 >= CFI_REGISTERS)
-        return 0;
-      top = registers[op - 0x70] + (uintptr_t)next_sleb(&c);
-    } else {
+    if (combines(op, below, &top)) {
+      takes = 2;
+    } else if (!gives_number(&c, op, registers, &top)) {
       switch (op) {
-      case 0x08: /* const1u */
-        top = next_byte(&c);
-        break;
-      case 0x09: /* const1s */
-        top = (uintptr_t)next_signed(&c, 1);
-        break;
-      case 0x0a: /* const2u */
-        top = (uintptr_t)next_word(&c, 2);
-        break;
-      case 0x0b: /* const2s */
-        top = (uintptr_t)next_signed(&c, 2);
-        break;
-      case 0x0c: /* const4u */
-        top = (uintptr_t)next_word(&c, 4);
-        break;
-      case 0x0d: /* const4s */
-        top = (uintptr_t)next_signed(&c, 4);
-        break;
-      case 0x10: /* constu */
-        top = (uintptr_t)next_uleb(&c);
-        break;
-      case 0x11: /* consts */
-        top = (uintptr_t)next_sleb(&c);
-        break;
       case 0x06: /* deref */
         takes = 1;
         if (!pages_peek_word(top, &top))
@@ -453,30 +552,6 @@ int pmalloc_cfi_evaluate(uintptr_t expression, const uintptr_t *registers, uintp
       case 0x13: /* drop */
         takes = 1;
         gives = 0;
-        break;
-      case 0x1a: /* and */
-        takes = 2;
-        top &= below;
-        break;
-      case 0x1c: /* minus */
-        takes = 2;
-        top = below - top;
-        break;
-      case 0x1e: /* mul */
-        takes = 2;
-        top *= below;
-        break;
-      case 0x22: /* plus */
-        takes = 2;
-        top += below;
-        break;
-      case 0x24: /* shl */
-        takes = 2;
-        top = top < 64 ? below << top : 0;
-        break;
-      case 0x2a: /* ge */
-        takes = 2;
-        top = (intptr_t)below >= (intptr_t)top;
         break;
       case 0x96: /* nop */
         gives = 0;
