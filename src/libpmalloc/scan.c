@@ -86,13 +86,14 @@ static void keep(struct scan *scan, uintptr_t at, uintptr_t to, const char *mapp
 static void look(struct scan *scan, uintptr_t start, uintptr_t end, int writable,
                  const char *mapping) {
   uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+  /* Of this thread's stack, what is in use. */
+  uintptr_t from = here >= start && here < end ? here : start;
   for (uintptr_t at = start; at < end; at += BLOCK) {
-    /* This thread's stack, as far as it is in use. */
-    if (here >= start && here < end && at + BLOCK <= here)
+    if (at + BLOCK <= from)
       continue;
     if (!counts(scan, at, writable) || pages_peek(scan->words, (const void *)at, BLOCK) != 0)
       continue;
-    for (size_t i = 0; i < WORDS; i++) {
+    for (size_t i = at < from ? (from - at) / sizeof(uintptr_t) : 0; i < WORDS; i++) {
       if (scan->words[i] >= scan->lowest && scan->words[i] < scan->highest)
         keep(scan, at + i * sizeof(uintptr_t), scan->words[i], mapping);
     }
