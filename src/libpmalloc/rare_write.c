@@ -154,6 +154,15 @@ static enum pmalloc_status refuse_outside(struct pmalloc_refusal *refusal) {
   return refuse(refusal, runs_in ? PMALLOC_ERR_BOUNDS : PMALLOC_ERR_NOT_RARE);
 }
 
+/* A child of a bare clone() has the lock as it was, held perhaps by a thread that it has not: nobody
+ * told it to make a new one. */
+static void take(struct registry_record *record) {
+  uint64_t life = pages_life(), known = atomic_load_explicit(&record->life, memory_order_relaxed);
+  if (life != known && atomic_compare_exchange_strong(&record->life, &known, life) && known)
+    registry_make_rare_lock(record);
+  pthread_mutex_lock(&record->rare);
+}
+
 enum pmalloc_status rare_enter(struct rare_target *t, const void *to, size_t n,
                                struct pmalloc_refusal *refusal) {
   *refusal = (struct pmalloc_refusal){.address = (uintptr_t)to, .size = n};
@@ -175,7 +184,7 @@ enum pmalloc_status rare_enter(struct rare_target *t, const void *to, size_t n,
   if (!t->in_opening) {
     atomic_store_explicit(&inside, t->record, memory_order_relaxed);
     atomic_signal_fence(memory_order_seq_cst); /* a handler sees it before the lock */
-    pthread_mutex_lock(&t->record->rare);
+    take(t->record);
   }
   enum pmalloc_status status = judge(t, refusal);
   if (status != PMALLOC_OK)
@@ -245,7 +254,7 @@ enum pmalloc_status rare_open(pmalloc_pool *pool) {
                                : !record || !pmalloc_mode_is_rare(pool->mode) ? PMALLOC_ERR_NOT_RARE
                                                                               : PMALLOC_OK;
   if (status == PMALLOC_OK)
-    pthread_mutex_lock(&record->rare);
+    take(record);
   pthread_mutex_unlock(&pool->lock);
   if (status != PMALLOC_OK) {
     pthread_sigmask(SIG_SETMASK, &before, NULL);

@@ -293,6 +293,7 @@ void registry_make_rare_lock(struct registry_record *record) {
   pthread_mutexattr_settype(&how, PTHREAD_MUTEX_RECURSIVE);
   pthread_mutex_init(&record->rare, &how);
   pthread_mutexattr_destroy(&how);
+  atomic_store(&record->life, 0); /* noted at the next rare write */
 }
 
 enum pmalloc_status registry_record_new(struct registry_record **out, uintptr_t id,
