@@ -103,7 +103,8 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
     const struct pmalloc_options inner = {.chunk_size = wanted.chunk_size,
                                           .backing = wanted.backing,
                                           .flags = wanted.flags,
-                                          .policy = wanted.on_violation};
+                                          .policy = wanted.on_violation,
+                                          .mode = wanted.mode};
     status = pmalloc_pool_create_with(&pool, name, &inner);
   }
   if (status == PMALLOC_OK) {

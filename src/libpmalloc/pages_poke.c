@@ -13,7 +13,7 @@
  *
  *   fork()      the child's copy still writes the parent's memory. A word that the
  *               kernel wipes in every child, one of a bare clone() too, tells; the
- *               child then opens its own.
+ *               child then opens its own: at fork() at once, else when it needs it.
  *   closerange  daemons close numbers they do not know, and the number may be
  *               somebody's file since. So it is marked: its position, which pwrite does
  *               not use, is a random number of 62 bits, and is looked at before each use.
@@ -74,11 +74,6 @@ static void close_parents(void) {
 /* Whether somebody is getting it ready: pools are protected by several threads at once. */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 
-void pages_poke_after_fork(void) {
-  close_parents();
-  atomic_flag_clear(&busy);
-}
-
 /* A position that no file has by chance; beyond the length that any can have. */
 static int64_t new_mark(void) {
   uint64_t random;
@@ -122,6 +117,16 @@ static int own(void) {
   int fd = atomic_load_explicit(&of->fd, memory_order_acquire) - 1;
   return fd >= 0 && is_it(fd, atomic_load_explicit(&of->mark, memory_order_relaxed)) ? fd
                                                                                      : open_own(of);
+}
+
+/* At once, not when it is wanted: a child that gives up its privileges could not any more. */
+void pages_poke_after_fork(void) {
+  int kept = errno, was_open = atomic_load(&opened.fd) > 0;
+  close_parents();
+  atomic_flag_clear(&busy);
+  if (was_open)
+    (void)own();
+  errno = kept;
 }
 
 int pages_poke(uintptr_t address, const void *from, size_t n) {
@@ -181,17 +186,14 @@ int pages_poke_ready(void) {
   lock();
   if (works == 0)
     works = ready() && try_it() == 0 ? 1 : -1;
-  int answer = works > 0 ? 0 : -1;
+  int kept = errno;
+  int answer = works > 0 && own() >= 0 ? 0 : -1; /* in a child it may not be open yet */
+  errno = kept;
   atomic_flag_clear(&busy);
   return answer;
 }
 
-int pages_poke_works(void) {
-  int kept = errno;
-  int answer = pages_poke_ready() == 0 && own() >= 0;
-  errno = kept;
-  return answer;
-}
+int pages_poke_works(void) { return !pages_refused(PAGES_CALL_POKE) && pages_poke_ready() == 0; }
 
 uint64_t pages_life(void) {
   struct mine *of = atomic_load(&mine);

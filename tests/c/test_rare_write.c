@@ -202,6 +202,5 @@ int main(void) {
 #ifdef PMALLOC_FAULT_INJECTION
   test_window();
 #endif
-  puts("ok");
-  return 0;
+  return finish("rare_write");
 }

@@ -200,5 +200,5 @@ int main(void) {
   pages_inject(PAGES_CALL_POKE, 0, EIO, 1);
   bear("mprotect, fork", PMALLOC_PRIVATE, fork_plainly, PMALLOC_OK);
   bear("mprotect, clone", PMALLOC_PRIVATE, clone_barely, PMALLOC_OK);
-  return 0;
+  return finish("rare_write_fork");
 }

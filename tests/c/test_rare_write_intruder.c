@@ -83,5 +83,5 @@ int main(void) {
   intrude("memfd", PMALLOC_MEMFD, PMALLOC_BY_MEMFD, OPENINGS / 10);
   pages_inject(PAGES_CALL_POKE, 0, EIO, 1);
   intrude("mprotect", PMALLOC_PRIVATE, PMALLOC_BY_WINDOW, OPENINGS / 10);
-  return 0;
+  return finish("rare_write_intruder");
 }

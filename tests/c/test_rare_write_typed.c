@@ -129,6 +129,5 @@ int main(void) {
   test_scalars();
   test_twins();
   test_publish();
-  puts("ok");
-  return 0;
+  return finish("rare_write_typed");
 }
