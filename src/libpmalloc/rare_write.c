@@ -128,15 +128,16 @@ static enum pmalloc_status judge(struct rare_target *t, struct pmalloc_refusal *
   if (where->place == PMALLOC_DESTROYED)
     return refuse(refusal, PMALLOC_ERR_DESTROYED);
   const struct registry_range *range = registry_at(first);
-  if (where->place != PMALLOC_DATA || !range || !range->chunk ||
-      !registry_vouches(t->record, range->chunk) || !pmalloc_mode_is_rare(where->mode))
+  if (where->place != PMALLOC_DATA || !range || !range->chunk || !pmalloc_mode_is_rare(where->mode))
     return refuse(refusal, PMALLOC_ERR_NOT_RARE);
   t->chunk = range->chunk;
   t->pool = t->record->pool;
   t->open = !where->protected_;
   if (!t->pool)
     return refuse(refusal, PMALLOC_ERR_DESTROYED);
-  if (pmalloc_check_object_size((const void *)first, n) != PMALLOC_BOUNDS_GOOD)
+  /* Where that is good, the chunk was found to be what it says. */
+  if (n > UINTPTR_MAX - first || where->object_end == 0 ||
+      usercopy_judge(where, first, n) != PMALLOC_BOUNDS_GOOD)
     return refuse(refusal, PMALLOC_ERR_BOUNDS);
   if (is_freed(t, where)) {
     refusal->freed = 1;
@@ -154,8 +155,8 @@ static enum pmalloc_status refuse_outside(struct pmalloc_refusal *refusal) {
   return refuse(refusal, runs_in ? PMALLOC_ERR_BOUNDS : PMALLOC_ERR_NOT_RARE);
 }
 
-/* A child of a bare clone() has the lock as it was, held perhaps by a thread that it has not: nobody
- * told it to make a new one. */
+/* A child of a bare clone() has the lock as it was, held perhaps by a thread that it has not:
+ * nobody told it to make a new one. */
 static void take(struct registry_record *record) {
   uint64_t life = pages_life(), known = atomic_load_explicit(&record->life, memory_order_relaxed);
   if (life != known && atomic_compare_exchange_strong(&record->life, &known, life) && known)

@@ -38,8 +38,8 @@ enum pmalloc_status pmalloc_rare_check(const void *to, size_t n, struct pmalloc_
 enum pmalloc_status pmalloc_rare_copy(const void *to, const void *from, size_t n,
                                       struct pmalloc_refusal *refusal);
 
-/* pmalloc_wr_commit(), without a report; *stored, where it is not NULL, is how many bytes changed.
- */
+/* pmalloc_wr_commit(), without a report; *stored, where it is not NULL, is how many bytes were
+ * stored: those that changed, and those in between that went with them. */
 enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const void *edit,
                                         size_t n, size_t *stored, struct pmalloc_refusal *refusal);
 

@@ -23,27 +23,32 @@
 #include "rare_write_internal.h"
 
 #define WORD sizeof(uint64_t)
-#define PIECE 4096 /* bytes looked at in one go, and at most merged on the stack */
+#define PIECE 4096 /* bytes that are merged on the stack */
 
 struct commit {
   const struct rare_target *target;
   uintptr_t to;
   const char *base, *edit;
   size_t n;
-  size_t stored; /* bytes that differed */
+  size_t stored; /* bytes */
 };
 
-/* The first and the end of the last difference in [at, end): 0 where there is none. */
-static int differs(const struct commit *c, size_t at, size_t end, size_t *first, size_t *last) {
-  if (memcmp(c->base + at, c->edit + at, end - at) == 0)
-    return 0;
+/* The first byte of a piece that differs, looked for a word at a time: there is one. */
+static size_t first_of(const struct commit *c, size_t at) {
+  while (memcmp(c->base + at, c->edit + at, WORD) == 0)
+    at += WORD;
   while (c->base[at] == c->edit[at])
     at++;
+  return at;
+}
+
+/* Behind the last. */
+static size_t last_of(const struct commit *c, size_t end) {
+  while (memcmp(c->base + end - WORD, c->edit + end - WORD, WORD) == 0)
+    end -= WORD;
   while (c->base[end - 1] == c->edit[end - 1])
     end--;
-  *first = at;
-  *last = end;
-  return 1;
+  return end;
 }
 
 /* To whole words of the target, as far as it reaches. */
@@ -70,37 +75,35 @@ static enum pmalloc_status store_merged(const struct commit *c, size_t first, si
   return status;
 }
 
-static enum pmalloc_status store(const struct commit *c, size_t first, size_t last) {
+/* The pieces from `at` to `end` differ, each of them. */
+static enum pmalloc_status store(struct commit *c, size_t at, size_t end) {
+  /* Several pages go from the first one's beginning: the kernel takes 4 KiB at a time from where a
+   * write begins, and a piece that lies in two pages takes twice as long. */
+  size_t first = end - at < WORD || end - at > pages_page_size() ? at : first_of(c, at);
+  size_t last = end - first < WORD ? end : last_of(c, end);
   widen(c, &first, &last);
+  c->stored += last - first;
   if (memcmp((const char *)c->to + first, c->base + first, last - first) == 0)
     return rare_store(c->target, c->to + first, c->edit + first, last - first);
   return store_merged(c, first, last);
 }
 
-static void count(struct commit *c, size_t first, size_t last) {
-  for (size_t i = first; i < last; i++)
-    c->stored += c->base[i] != c->edit[i];
-}
-
 static enum pmalloc_status store_all(struct commit *c) {
   enum pmalloc_status status = PMALLOC_OK;
-  size_t page = pages_page_size(), from = 0, until = 0; /* what waits to be stored */
-  size_t first, last;
+  size_t page = pages_page_size(), from = 0, waits = 0; /* that many bytes, from there on */
   for (size_t at = 0, end; status == PMALLOC_OK && at < c->n; at = end) {
     end = at + page - (c->to + at) % page;
     if (end > c->n)
       end = c->n;
-    int changed = differs(c, at, end, &first, &last);
-    if (changed) {
-      count(c, first, last);
-      from = until > 0 ? from : first;
-      until = last;
-    } else if (until > 0) {
-      status = store(c, from, until);
-      until = 0;
+    if (memcmp(c->base + at, c->edit + at, end - at) != 0) {
+      from = waits > 0 ? from : at;
+      waits += end - at;
+    } else if (waits > 0) {
+      status = store(c, from, from + waits);
+      waits = 0;
     }
   }
-  return status == PMALLOC_OK && until > 0 ? store(c, from, until) : status;
+  return status == PMALLOC_OK && waits > 0 ? store(c, from, from + waits) : status;
 }
 
 enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const void *edit,

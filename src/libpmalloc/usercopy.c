@@ -24,21 +24,23 @@
 
 #include <stdint.h>
 
-#include "registry.h"
+enum pmalloc_bounds usercopy_judge(const struct pmalloc_where *where, uintptr_t first, size_t n) {
+  if (where->place != PMALLOC_DATA)
+    return PMALLOC_BOUNDS_BAD;
+  if (n == 0)
+    return PMALLOC_BOUNDS_GOOD;
+  if (where->object_start == 0 || first < where->object_start || first >= where->object_end)
+    return PMALLOC_BOUNDS_BAD;
+  return n <= where->object_end - first ? PMALLOC_BOUNDS_GOOD : PMALLOC_BOUNDS_BAD;
+}
 
 enum pmalloc_bounds pmalloc_check_object_size(const void *address, size_t n) {
   struct pmalloc_where where;
   uintptr_t first = (uintptr_t)address;
   if (n > UINTPTR_MAX - first)
     return PMALLOC_BOUNDS_BAD; /* around the end of memory */
-  if (!pmalloc_registry_find(first, &where))
-    return n > 1 && pmalloc_registry_find(first + n - 1, &where) ? PMALLOC_BOUNDS_BAD
-                                                                 : PMALLOC_BOUNDS_NOT_OURS;
-  if (where.place != PMALLOC_DATA)
-    return PMALLOC_BOUNDS_BAD;
-  if (n == 0)
-    return PMALLOC_BOUNDS_GOOD;
-  if (where.object_start == 0 || first < where.object_start || first >= where.object_end)
-    return PMALLOC_BOUNDS_BAD;
-  return n <= where.object_end - first ? PMALLOC_BOUNDS_GOOD : PMALLOC_BOUNDS_BAD;
+  if (pmalloc_registry_find(first, &where))
+    return usercopy_judge(&where, first, n);
+  return n > 1 && pmalloc_registry_find(first + n - 1, &where) ? PMALLOC_BOUNDS_BAD
+                                                               : PMALLOC_BOUNDS_NOT_OURS;
 }

@@ -7,4 +7,10 @@
 
 #include <pmalloc.h> /* enum pmalloc_bounds, pmalloc_check_object_size() */
 
+#include "registry.h"
+
+/* What pmalloc_check_object_size() says of n bytes from `first` on, where that was looked up
+ * already and is a pool's. */
+enum pmalloc_bounds usercopy_judge(const struct pmalloc_where *where, uintptr_t first, size_t n);
+
 #endif
