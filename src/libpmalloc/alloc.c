@@ -335,9 +335,13 @@ enum pmalloc_status pmalloc_pool_free(pmalloc_pool *pool, void *allocation) {
     }
     pool->used_bytes -= count * PMALLOC_GRANULE;
     pool->allocations--;
-    pool_lock_rare(pool); /* who is about to write there is told that it was freed */
-    bitmap_set(pool_freed(pool, chunk->index), granule);
-    pool_unlock_rare(pool);
+    if (pmalloc_mode_is_rare(pool->mode)) { /* who is about to write there is told of it */
+      pool_lock_rare(pool);
+      bitmap_set(pool_freed(pool, chunk->index), granule);
+      pool_unlock_rare(pool);
+    } else {
+      bitmap_set(pool_freed(pool, chunk->index), granule);
+    }
     pool->any_freed = 1;
     if (pool->state == PMALLOC_OPEN && !cold_closed(chunk)) {
       memset(granule_address(chunk, granule - zone), 0, (count + 2 * zone) * PMALLOC_GRANULE);
