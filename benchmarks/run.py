@@ -27,6 +27,7 @@ try:
     import bench_memory
     import bench_off
     import bench_protect
+    import bench_rare
     import bench_reads
     import bench_violations
     import machine
@@ -44,6 +45,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "protect": bench_protect.run,
     "alloc": bench_alloc.run,
     "violations": bench_violations.run,
+    "rare": bench_rare.run,
     "off": bench_off.run,
 }
 
