@@ -192,10 +192,14 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
     pool_lock_to_map(pool); /* an empty pool's memfd is made now */
   else
     pthread_mutex_lock(&pool->lock);
-  struct registry_record *record = pool->record; /* an empty one may be given one */
+  status = pool->state == PMALLOC_OPEN ? hardened_enter(pool) : PMALLOC_OK;
+  struct registry_record *record = /* an empty one may be given one */
+      status == PMALLOC_OK ? pool->record : NULL;
   if (record)
     pthread_mutex_lock(&record->rare);
-  if (pool->state == PMALLOC_PROTECTED && pool->half != PMALLOC_PLAIN && pool->half == tier)
+  if (status != PMALLOC_OK)
+    (void)0; /* what it says it is may not be followed */
+  else if (pool->state == PMALLOC_PROTECTED && pool->half != PMALLOC_PLAIN && pool->half == tier)
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)
     status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
