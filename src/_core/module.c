@@ -9,6 +9,7 @@
 #include "guards.h"
 #include "object_size.h"
 #include "pool_type.h"
+#include "rare_probe.h"
 #include "selftest.h"
 #include "shared_type.h"
 #include "violations.h"
@@ -208,6 +209,11 @@ static PyMethodDef methods[] = {
      "handler_state($module, /)\n--\n\nWho gets SIGSEGV, as a dict."},
     {"segv_blocked", pm_segv_blocked, METH_NOARGS,
      "segv_blocked($module, /)\n--\n\nWhether this thread has SIGSEGV blocked."},
+    {"rare_probe", pm_rare_probe, METH_VARARGS,
+     "rare_probe($module, allocation, data, times, /)\n--\n\nRare writes to its start; seconds."},
+    {"window_probe", pm_window_probe, METH_VARARGS,
+     "window_probe($module, size, times, /)\n--\n\nThe same by a window, on a mapping of its "
+     "own; seconds."},
     {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
      "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};

@@ -17,6 +17,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -113,6 +114,37 @@ static inline int open_writable(int fd) {
 static inline size_t size_of(int fd) {
   struct stat s;
   return fstat(fd, &s) == 0 ? (size_t)s.st_size : 0;
+}
+
+/* ---- /proc/self/mem ---- */
+
+/* Why it does not write a page that is read-only: an errno, or 0 where it does. */
+static inline int proc_mem_error(void) {
+  char *at = fresh(NULL);
+  int memory = open("/proc/self/mem", O_RDWR | O_CLOEXEC);
+  int reason = memory < 0 ? errno : 0;
+  *at = 1; /* a page of its own */
+  if (mprotect(at, page(), PROT_READ) != 0)
+    abort();
+  if (!reason && pwrite(memory, "x", 1, (off_t)(uintptr_t)at) != 1)
+    reason = errno;
+  if (memory >= 0)
+    close(memory);
+  munmap(at, page());
+  return reason;
+}
+
+/* Takes it away: closes each descriptor of it, and lets no file be opened any more. */
+static inline void shut_proc_mem(void) {
+  const struct rlimit none = {0, 0};
+  for (int fd = 3; fd < 1024; fd++) {
+    char path[40], name[64];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    ssize_t n = readlink(path, name, sizeof name);
+    if (n > 4 && memcmp(name, "/proc", 5) == 0 && memcmp(name + n - 4, "/mem", 4) == 0)
+      close(fd);
+  }
+  setrlimit(RLIMIT_NOFILE, &none);
 }
 
 /* ---- userfaultfd ---- */

@@ -14,6 +14,7 @@
  */
 #include "check.h"
 
+#include <pmalloc_rare_write.h>
 #include <sys/utsname.h>
 
 #include "attacks.h"
@@ -27,7 +28,7 @@
 #define MIXED "no effect, or stops"
 #define YES "yes"
 #define NO_FILE "no file"
-#define LATER "not in this version"
+#define BY_MEM "by /proc/self/mem only"
 #define NEVER "never again"
 #define NOT_HERE "not here"
 
@@ -55,7 +56,7 @@ static const struct row {
     {"file",
      "the file behind it: `pwrite`, `ftruncate`, punching a hole, a writable mapping",
      {NO_FILE, NO_FILE, STOPS}},
-    {"rare-write", "rare write possible", {LATER, LATER, NEVER}},
+    {"rare-write", "rare write possible", {YES, BY_MEM, NEVER}},
     {"shared", "shared with unrelated processes", {NO, NO, YES}},
     {"destroy", "can be destroyed", {YES, NO, NO}},
 };
@@ -75,9 +76,12 @@ static void make_plain(struct target *t, int shared) {
   memcpy(t->address, GENUINE, WORD);
 }
 
-static enum pmalloc_status make_protected(struct target *t, enum pmalloc_tier tier) {
-  const struct pmalloc_options options = {
-      .chunk_size = page(), .backing = tier == PMALLOC_IMMUTABLE ? PMALLOC_MEMFD : PMALLOC_PRIVATE};
+static enum pmalloc_status make_of_mode(struct target *t, enum pmalloc_tier tier,
+                                        enum pmalloc_mode mode) {
+  const struct pmalloc_options options = {.chunk_size = page(),
+                                          .backing = tier == PMALLOC_IMMUTABLE ? PMALLOC_MEMFD
+                                                                               : PMALLOC_PRIVATE,
+                                          .mode = mode};
   *t = (struct target){.file = -1};
   enum pmalloc_status status = pmalloc_pool_create_with(&t->pool, "attacked", &options);
   if (status == PMALLOC_OK)
@@ -85,6 +89,10 @@ static enum pmalloc_status make_protected(struct target *t, enum pmalloc_tier ti
   if (status == PMALLOC_OK)
     memcpy(t->address, GENUINE, WORD);
   return status;
+}
+
+static enum pmalloc_status make_protected(struct target *t, enum pmalloc_tier tier) {
+  return make_of_mode(t, tier, PMALLOC_MODE_RO);
 }
 
 static enum pmalloc_status protect(struct target *t, enum pmalloc_tier tier) {
@@ -253,6 +261,80 @@ static void ask_shared(const void *arg, struct told *told) {
   snprintf(told->detail, sizeof told->detail, "by file descriptor");
 }
 
+/* Whether a rare write is let through, and lands. */
+static int is_rare(struct target *t) {
+  static char text[2][WORD] = {FORGED, "malice"};
+  static int turn;
+  turn = !turn;
+  enum pmalloc_status status = pmalloc_wr_copy(t->address, text[turn], WORD);
+  if ((status == PMALLOC_OK) != (memcmp(t->address, text[turn], WORD) == 0))
+    abort(); /* it lies */
+  return status == PMALLOC_OK;
+}
+
+static void is_never(enum pmalloc_tier tier, struct told *told) {
+  struct target wr, ro;
+  if (make_of_mode(&wr, tier, PMALLOC_MODE_WR) != PMALLOC_OK ||
+      make_protected(&ro, tier) != PMALLOC_OK || protect(&ro, tier) != PMALLOC_OK)
+    return;
+  int possible = protect(&wr, tier) != PMALLOC_ERR_INVALID || is_rare(&ro);
+  told->how = TRIED;
+  snprintf(told->detail, sizeof told->detail, "%s", possible ? YES : NEVER);
+}
+
+/* Of a pool that is write-rare: now, and once /proc/self/mem can't be had any more. */
+static void ask_rare_write(const void *arg, struct told *told) {
+  const enum pmalloc_tier tier = *(const enum pmalloc_tier *)arg;
+  struct target t;
+  if (tier == PMALLOC_IMMUTABLE) {
+    is_never(tier, told);
+    return;
+  }
+  if (make_of_mode(&t, tier, PMALLOC_MODE_WR) != PMALLOC_OK || protect(&t, tier) != PMALLOC_OK)
+    return;
+  told->how = TRIED;
+  if (proc_mem_error() != 0 && tier != PMALLOC_PLAIN) {
+    told->how = MISSING;
+    snprintf(told->detail, sizeof told->detail, "/proc/self/mem: %s", error_name(proc_mem_error()));
+    return;
+  }
+  const int now = is_rare(&t);
+  shut_proc_mem();
+  const int then = is_rare(&t);
+  snprintf(told->detail, sizeof told->detail, "%s", now && then ? YES : now ? BY_MEM : NO);
+}
+
+static void ask_make_ro(const void *arg, struct told *told) {
+  const enum pmalloc_tier tier = *(const enum pmalloc_tier *)arg;
+  struct target t;
+  if (make_of_mode(&t, tier, PMALLOC_MODE_WR) != PMALLOC_OK || protect(&t, tier) != PMALLOC_OK)
+    return;
+  if (proc_mem_error() != 0 && tier != PMALLOC_PLAIN) {
+    told->how = MISSING;
+    snprintf(told->detail, sizeof told->detail, "/proc/self/mem: %s", error_name(proc_mem_error()));
+    return;
+  }
+  int possible = pmalloc_pool_make_ro(t.pool) != PMALLOC_OK || is_rare(&t);
+  told->how = TRIED;
+  snprintf(told->detail, sizeof told->detail, "%s", possible ? YES : NEVER);
+}
+
+/* What is asked for the row of rare writes answers with a word of the table. */
+static struct came asked_rare(const char *name, void (*ask)(const void *, struct told *),
+                              enum pmalloc_tier tier) {
+  static const char *const words[] = {YES, NO, NEVER, BY_MEM};
+  const struct told told = in_arena(ask, &tier);
+  struct came c = {.name = name, .verdict = NOT_HERE};
+  if (told.how != TRIED)
+    snprintf(c.detail, sizeof c.detail, "%s",
+             told.how == MISSING ? told.detail : "the attempt was killed");
+  for (size_t i = 0; told.how == TRIED && i < sizeof words / sizeof *words; i++) {
+    if (strcmp(told.detail, words[i]) == 0)
+      c.verdict = words[i];
+  }
+  return c;
+}
+
 static struct came asked(const char *name, void (*ask)(const void *, struct told *),
                          enum pmalloc_tier tier) {
   const struct told told = in_arena(ask, &tier);
@@ -306,15 +388,22 @@ static void fill(struct cell *c, const struct row *row, enum pmalloc_tier tier) 
     }
     c->came[c->n++] = came;
   }
-  if (strcmp(row->key, "rare-write") == 0) /* there is nothing to try yet */
-    c->came[c->n++] = (struct came){.name = "rare_write", .verdict = row->expected[tier]};
-  else if (strcmp(row->key, "destroy") == 0)
+  if (strcmp(row->key, "rare-write") == 0) {
+    c->came[c->n++] = asked_rare("rare_write", ask_rare_write, tier);
+    if (!shared)
+      c->came[c->n++] = asked_rare("rare_write after make_ro()", ask_make_ro, tier);
+  } else if (strcmp(row->key, "destroy") == 0)
     c->came[c->n++] = asked("destroy()", ask_destroy, tier);
   else if (strcmp(row->key, "shared") == 0)
     c->came[c->n++] = asked("file descriptor", ask_shared, tier);
   if (c->n == 0)
     c->came[c->n++] = (struct came){.name = "any", .verdict = NO_FILE};
-  const char *verdict = worst(c);
+  /* After make_ro() it is never, or the cell is wrong. */
+  const int wrong_after = c->n == 2 && strcmp(c->came[1].verdict, YES) == 0;
+  const char *verdict = strcmp(row->key, "rare-write") != 0         ? worst(c)
+                        : strcmp(c->came[0].verdict, NOT_HERE) == 0 ? NULL
+                        : wrong_after                               ? "yes, after make_ro() too"
+                                                                    : c->came[0].verdict;
   const struct came first = c->came[0]; /* a copy: the compiler can't see that they don't overlap */
   c->here = verdict != NULL;
   if (verdict)

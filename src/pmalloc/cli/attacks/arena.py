@@ -27,7 +27,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from pmalloc import PmallocError, Pool, SealedError
+from pmalloc import PmallocError, Pool, SealedError, _core
 
 from . import calls, table, tries
 from .calls import GENUINE, PAGE
@@ -94,12 +94,12 @@ class Protected:
     plain = False
     pin: calls.Ring | None = None
 
-    def __init__(self, tier: str) -> None:
+    def __init__(self, tier: str, mode: str = "ro") -> None:
         self.tier = tier
-        options: dict[str, Any] = {"on_violation": "oops"}
+        options: dict[str, Any] = {"on_violation": "oops", "mode": mode}
         if tier == table.IMMUTABLE:
             options["backing"] = "memfd"
-        self.pool = Pool("attacked", chunk_size=PAGE, **options)
+        self.pool = Pool(f"attacked {mode}", chunk_size=PAGE, **options)
         self.allocation = self.pool.alloc(PAGE, align=PAGE)  # hardened: redzones around it
         self.address = self.allocation.address
         with memoryview(self.allocation) as view:
@@ -342,6 +342,84 @@ def _shared(tier: str) -> Try:
     return _said("file descriptor", in_arena(work))
 
 
+# ---- rare writes ----
+
+
+def _is_rare(target: Protected) -> bool:
+    """Whether a rare write is let through, and lands."""
+    data = os.urandom(len(GENUINE))
+    try:
+        _core.rare_probe(target.allocation, data, 1)
+        through = True
+    except PmallocError:
+        through = False
+    with memoryview(target.allocation) as view:
+        landed = view[: len(data)] == data
+    if landed != through:
+        raise RuntimeError("a rare write that was refused landed, or the other way round")
+    return through
+
+
+def _missing_for_rare_writes(tier: str) -> dict[str, Any] | None:
+    """What a sealed pool needs of this kernel, and is not there."""
+    if tier == table.SEAL and (reason := calls.proc_mem_error()):
+        return {"failed": f"/proc/self/mem: {errno.errorcode.get(reason, '?')}"}
+    return None
+
+
+def _rare_write(tier: str) -> Try:
+    """Of a pool that is write-rare: now, and once /proc/self/mem can't be had any more."""
+
+    def never() -> dict[str, Any]:
+        fixed, rare = Protected(tier), Protected(tier, "wr")
+        fixed.protect()
+        try:
+            rare.protect()
+        except ValueError as error:
+            verdict = table.YES if _is_rare(fixed) else table.NEVER
+            return {"verdict": verdict, "detail": str(error)}
+        return {"verdict": table.YES, "detail": "a pool of mode 'wr' became immutable"}
+
+    def work() -> dict[str, Any]:
+        target = Protected(tier, "wr")
+        target.protect()
+        if (missing := _missing_for_rare_writes(tier)) is not None:
+            return missing
+        by = [target.pool.stats()["rare_write"]]
+        now = _is_rare(target)
+        calls.shut_proc_mem()
+        by.append(target.pool.stats()["rare_write"])
+        then = _is_rare(target)
+        verdict = table.YES if now and then else table.BY_MEM if now else table.NO
+        return {"verdict": verdict, "detail": f"{by[0]}; without /proc/self/mem: {by[1]}"}
+
+    return _said("rare_write", in_arena(never if tier == table.IMMUTABLE else work))
+
+
+def _made_ro(tier: str) -> Try:
+    def work() -> dict[str, Any]:
+        target = Protected(tier, "wr")
+        target.protect()
+        if (missing := _missing_for_rare_writes(tier)) is not None:
+            return missing
+        target.pool.make_ro()
+        return {"verdict": table.YES if _is_rare(target) else table.NEVER, "detail": ""}
+
+    return _said("rare_write after make_ro()", in_arena(work))
+
+
+def _rare_cell(row: table.Row, tier: str) -> Cell:
+    found = [_rare_write(tier)]
+    if tier != table.IMMUTABLE:
+        found.append(_made_ro(tier))
+    first, last = found[0], found[-1]
+    if first.verdict == NOT_HERE:
+        why = f"{NOT_HERE}: {first.name}: {first.detail}"
+        return Cell(why, row.expected(tier), tuple(found), here=False)
+    after = ", after make_ro() too" if last is not first and last.verdict != table.NEVER else ""
+    return Cell(first.verdict + after, row.expected(tier), tuple(found))
+
+
 def _said(name: str, told: dict[str, Any]) -> Try:
     if "verdict" in told:
         return Try(name, told["verdict"], told["detail"])
@@ -351,8 +429,8 @@ def _said(name: str, told: dict[str, Any]) -> Try:
 def cell(row: table.Row, tier: str) -> Cell:
     """Tries a row of the table on a tier, on the running kernel."""
     if row.key == "rare-write":
-        found = [Try("rare_write", row.expected(tier), "")]  # there is nothing to try yet
-    elif row.key == "destroy":
+        return _rare_cell(row, tier)
+    if row.key == "destroy":
         found = [_destroy(tier)]
     elif row.key == "shared":
         found = [_shared(tier)]

@@ -14,9 +14,12 @@ import fcntl
 import mmap
 import os
 import platform
+import re
+import resource
 import signal
 import struct
 from collections.abc import Callable
+from pathlib import Path
 from typing import NoReturn
 
 PAGE = mmap.PAGESIZE
@@ -105,6 +108,33 @@ def load(address: int, size: int) -> bytes | None:
 def seal(address: int, size: int) -> None:
     """mseal(2), Linux 6.10 and later."""
     syscall(_SYS_MSEAL, address, size, 0)
+
+
+def proc_mem_error() -> int:
+    """Why /proc/self/mem does not write a page that is read-only: an errno; 0: it does."""
+    address = mmap_at(0, PAGE, fixed=False)
+    store(address, GENUINE)
+    must(libc.mprotect(address, PAGE, mmap.PROT_READ))
+    try:
+        memory = os.open("/proc/self/mem", os.O_RDWR)
+        try:
+            os.pwrite(memory, FORGED, address)
+        finally:
+            os.close(memory)
+    except OSError as error:
+        return error.errno or errno.EIO
+    finally:
+        must(libc.munmap(address, PAGE))
+    return 0
+
+
+def shut_proc_mem() -> None:
+    """Takes it away: closes each descriptor of it, and lets no file be opened any more."""
+    for link in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(OSError):  # the list's own
+            if re.fullmatch(r"/proc/\w+/mem", str(link.readlink())):
+                os.close(int(link.name))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, 0))
 
 
 def name_anonymous(address: int, size: int, name: str) -> None:

@@ -16,7 +16,7 @@ MIXED = "no effect, or stops"
 YES = "yes"
 NEVER = "never again"
 NO_FILE = "no file"
-LATER = "not in this version"
+BY_MEM = "by /proc/self/mem only"
 
 PROTECT, SEAL, IMMUTABLE = TIERS = ("protect", "seal", "immutable")
 HEADS = {
@@ -65,7 +65,7 @@ ROWS = (
         "the file behind it: `pwrite`, `ftruncate`, punching a hole, a writable mapping",
         *(NO_FILE, NO_FILE, STOPS),
     ),
-    Row("rare-write", "rare write possible", LATER, LATER, NEVER),
+    Row("rare-write", "rare write possible", YES, BY_MEM, NEVER),
     Row("shared", "shared with unrelated processes", NO, NO, YES),
     Row("destroy", "can be destroyed", YES, NO, NO),
 )
