@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "../libpmalloc/fault_origin.h"
+#include "cell_type.h"
 #include "errors.h"
 #include "freeze.h"
 #include "frozen_types.h"
@@ -172,6 +173,14 @@ static PyMethodDef methods[] = {
     {"root", root, METH_O, "root($module, name, /)\n--\n\nThe root of the pool of that name."},
     {"preview", preview, METH_VARARGS,
      "preview($module, obj, externals, limit, /)\n--\n\nWhat freeze would do, as a dict."},
+    {"freeze_version", pm_freeze_version, METH_VARARGS,
+     "freeze_version($module, pool, obj, number, externals, /)\n--\n\nWhat a cell's slot is to "
+     "lead "
+     "to."},
+    {"clear_stack", pm_clear_stack, METH_NOARGS,
+     "clear_stack($module, /)\n--\n\nPuts zeroes where returned functions had their variables."},
+    {"cell_own_get", pm_cell_own_get, METH_O,
+     "cell_own_get($module, type, /)\n--\n\nMakes get() a method of the type itself."},
     {"set_resolver", set_resolver, METH_VARARGS,
      "set_resolver($module, resolver, make_twin, /)\n--\n\nWho knows about classes."},
     {"forget_class", forget_class, METH_O,
@@ -256,6 +265,7 @@ static int exec(PyObject *module) {
   if (PyModule_AddType(module, &PmPool_Type) < 0 ||
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
       PyModule_AddType(module, &PmArrayData_Type) < 0 ||
+      PyModule_AddType(module, &PmCell_Type) < 0 || PyType_Ready(&PmVersion_Type) < 0 ||
       PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||

@@ -486,6 +486,8 @@ static PyMethodDef methods[] = {
      "array($self, n, itemsize, /)\n--\n\nAn Allocation of n times itemsize zeroed bytes."},
     {"_references", pm_references, METH_O,
      "_references($self, limit, /)\n--\n\nHow many words lead into the pool, and some of them."},
+    {"_reaches", pm_reaches, METH_NOARGS,
+     "_reaches($self, /)\n--\n\n(number, name, protected) of pools its own words lead into."},
     {"free", free_, METH_O,
      "free($self, allocation, /)\n--\n\nTakes an allocation back; its memory is used again."},
     {"check", check, METH_NOARGS,

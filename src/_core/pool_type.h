@@ -56,6 +56,12 @@ void pm_raise_frozen_objects(pm_pool *pool, size_t objects);
 /* _references(limit): the words that lead into the pool; METH_O. */
 PyObject *pm_references(PyObject *op, PyObject *arg);
 
+/* _reaches(): (number, name, protected) of the pools that the pool's own words lead into. */
+PyObject *pm_reaches(PyObject *op, PyObject *unused);
+
+/* clear_stack(): before a search that should find little. */
+PyObject *pm_clear_stack(PyObject *module, PyObject *unused);
+
 /* The Allocation of `size` bytes at `address`; new reference. */
 PyObject *pm_allocation_new(pm_pool *pool, void *address, Py_ssize_t size);
 

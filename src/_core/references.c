@@ -73,3 +73,46 @@ PyObject *pm_references(PyObject *op, PyObject *arg) {
   PyMem_RawFree(found);
   return list == NULL ? NULL : Py_BuildValue("(nN)", (Py_ssize_t)count, list);
 }
+
+PyObject *pm_reaches(PyObject *op, PyObject *unused) {
+  (void)unused;
+  pm_pool *self = (pm_pool *)op;
+  struct pmalloc_reached *reached = NULL;
+  size_t room = 16, found = 0;
+  enum pmalloc_status status;
+  for (;; room = found) {
+    PyMem_RawFree(reached);
+    reached = PyMem_RawCalloc(room, sizeof *reached);
+    if (reached == NULL)
+      return PyErr_NoMemory();
+    status = pmalloc_pool_reaches(self->pool, reached, room, &found);
+    if (status != PMALLOC_OK || found <= room)
+      break;
+  }
+  PyObject *list = NULL;
+  if (status != PMALLOC_OK)
+    pm_raise_status(status, "look through", pmalloc_pool_name(self->pool));
+  else
+    list = PyList_New(0);
+  for (size_t i = 0; list != NULL && i < found; i++) {
+    PyObject *entry =
+        Py_BuildValue("(KsO)", (unsigned long long)reached[i].pool_id, reached[i].pool_name,
+                      reached[i].protected_ ? Py_True : Py_False);
+    if (entry == NULL || PyList_Append(list, entry) < 0)
+      Py_CLEAR(list);
+    Py_XDECREF(entry);
+  }
+  PyMem_RawFree(reached);
+  return list;
+}
+
+/* What returned functions left on this thread's stack would be found again in the frames that the
+ * search itself makes there: compilers do not clear what they do not use. */
+PyObject *pm_clear_stack(PyObject *module, PyObject *unused) {
+  char dead[(size_t)128 << 10];
+  (void)module;
+  (void)unused;
+  memset(dead, 0, sizeof dead);
+  __asm__ volatile("" : : "r"(dead) : "memory");
+  Py_RETURN_NONE;
+}

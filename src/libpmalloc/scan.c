@@ -193,3 +193,60 @@ enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_r
   errno = reason;
   return status;
 }
+
+/* ---- the other way round ---- */
+
+/* Chunks that were met last, by address: most words of a pool lead to the same few. */
+#define NEAR 64
+#define SMALL ((uintptr_t)1 << 16) /* nothing is mapped below */
+struct reach {
+  struct {
+    uintptr_t start, end;
+  } near[NEAR];
+  uintptr_t self;
+  struct pmalloc_reached *out;
+  size_t room, found;
+};
+
+static void reach_word(struct reach *reach, uintptr_t to) {
+  struct pmalloc_where where;
+  size_t slot = (to >> 14) % NEAR;
+  if (to >= reach->near[slot].start && to < reach->near[slot].end)
+    return;
+  const struct registry_range *range = registry_at(to);
+  if (!range || !range->chunk || to < range->start || to >= range->end)
+    return;
+  if (!pmalloc_registry_find(to, &where) || where.place != PMALLOC_DATA ||
+      where.object_start == 0 || where.object_end <= to)
+    return;
+  reach->near[slot].start = where.chunk_start;
+  reach->near[slot].end = where.chunk_end;
+  if (where.pool_id == reach->self)
+    return;
+  for (size_t i = 0; i < reach->found && i < reach->room; i++)
+    if (reach->out[i].pool_id == where.pool_id)
+      return;
+  if (reach->found++ < reach->room)
+    reach->out[reach->found - 1] =
+        (struct pmalloc_reached){where.pool_id, where.pool_name, where.protected_};
+}
+
+enum pmalloc_status pmalloc_pool_reaches(pmalloc_pool *pool, struct pmalloc_reached *out,
+                                         size_t room, size_t *found) {
+  struct reach reach = {.self = pmalloc_pool_id(pool), .out = out, .room = room};
+  pthread_mutex_lock(&pool->lock);
+  enum pmalloc_status status = hardened_walk(pool);
+  if (status == PMALLOC_OK && pool->state == PMALLOC_DESTROYED_STATE)
+    status = PMALLOC_ERR_DESTROYED;
+  for (uint32_t n = 0; status == PMALLOC_OK && pool->cold && n < pool->cold->chunks; n++) {
+    const struct cold_chunk *chunk = cold_chunk_at(pool->cold, n);
+    const uintptr_t *words = (const uintptr_t *)chunk->pages.base;
+    size_t n_words = cold_used(chunk) * cold_granule(chunk) / sizeof *words;
+    for (size_t i = 0; i < n_words; i++)
+      if (words[i] >= SMALL)
+        reach_word(&reach, words[i]);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  *found = reach.found;
+  return status;
+}

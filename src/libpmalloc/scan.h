@@ -28,4 +28,17 @@ struct pmalloc_reference {
 enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_reference *out,
                                             size_t room, size_t *found);
 
+/* A pool that words of another one lead into. */
+struct pmalloc_reached {
+  uintptr_t pool_id;
+  const char *pool_name; /* lives as long as the process */
+  int protected_;        /* what the first of these words leads into, is */
+};
+
+/* The other way round: which other pools' objects and allocations words of this pool's data lead
+ * to. What is frozen leads to nothing else than its own pool, those that it shares parts with, and
+ * what is external. Fills in the first `room`, and says in *found how many there are. */
+enum pmalloc_status pmalloc_pool_reaches(pmalloc_pool *pool, struct pmalloc_reached *out,
+                                         size_t room, size_t *found);
+
 #endif

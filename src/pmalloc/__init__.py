@@ -31,6 +31,7 @@ from ._usercopy import check_object_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from ._cell import Cell, CellVersion
     from ._library import get_include, get_library_dir
     from ._preview import Preview, preview
     from ._references import Reference
@@ -40,6 +41,8 @@ __version__ = "0.1.0"
 
 __all__ = [
     "Allocation",
+    "Cell",
+    "CellVersion",
     "CorruptionError",
     "DestroyedError",
     "Frame",
@@ -77,6 +80,8 @@ __all__ = [
 # Of what most programs never ask for, the modules are loaded when somebody does: they, and what
 # they take of the standard library, would be half of what importing pmalloc costs.
 _LATER = {
+    "Cell": "_cell",
+    "CellVersion": "_cell",
     "Frame": "_violations",
     "Preview": "_preview",
     "ProtectionWarning": "_violations",
