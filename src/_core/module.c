@@ -11,8 +11,11 @@
 #include "object_size.h"
 #include "pool_type.h"
 #include "rare_probe.h"
+#include "rare_write_type.h"
+#include "record.h"
 #include "selftest.h"
 #include "shared_type.h"
+#include "staging.h"
 #include "violations.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
@@ -198,6 +201,14 @@ static PyMethodDef methods[] = {
      "instance_refuse($module, obj, name, value=..., /)\n--\n\nRaises: attributes cannot be set."},
     {"check_object_size", (PyCFunction)(void (*)(void))pm_check_object_size, METH_FASTCALL,
      "check_object_size($module, obj, size=None, /)\n--\n\nWhether bytes are one thing of a pool."},
+    {"rare_write", pm_rare_write, METH_O,
+     "rare_write($module, target, /)\n--\n\nA context manager that gives a copy of the target to "
+     "be "
+     "edited, and writes what changed."},
+    {"set_rare_log", pm_set_rare_log, METH_O,
+     "set_rare_log($module, log, /)\n--\n\nWho is told of rare writes; None: nobody."},
+    {"record_finish", pm_record_finish, METH_VARARGS,
+     "record_finish($module, cls, fields, changes, /)\n--\n\nGives a new class its layout."},
     {"install_handler", install_handler, METH_VARARGS,
      "install_handler($module, stack_signal, stack_fd, /)\n--\n\nPuts the SIGSEGV handler on "
      "top."},
@@ -266,6 +277,10 @@ static int exec(PyObject *module) {
       PyModule_AddType(module, &PmAllocation_Type) < 0 ||
       PyModule_AddType(module, &PmArrayData_Type) < 0 ||
       PyModule_AddType(module, &PmCell_Type) < 0 || PyType_Ready(&PmVersion_Type) < 0 ||
+      PyModule_AddType(module, &PmRareWrite_Type) < 0 ||
+      PyModule_AddType(module, &PmRecord_Type) < 0 ||
+      PyModule_AddType(module, &PmRecordClass_Type) < 0 ||
+      PyModule_AddType(module, &PmField_Type) < 0 || pm_staging_init() < 0 ||
       PyModule_AddType(module, &PmShared_Type) < 0 || PyType_Ready(&PmSharedView_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenDict", (PyObject *)&PmFrozenDict_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||

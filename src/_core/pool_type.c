@@ -10,6 +10,7 @@
 #include "errors.h"
 #include "freeze.h"
 #include "guards.h"
+#include "record.h"
 
 #include "../libpmalloc/rare_write.h"
 
@@ -497,6 +498,8 @@ static PyMethodDef methods[] = {
     {"freeze", KEYWORDS(freeze), METH_VARARGS | METH_KEYWORDS,
      "freeze($self, obj, /, *, externals=())\n--\n\nDeep-copies obj into the pool as live "
      "objects."},
+    {"_place", pm_record_place, METH_O,
+     "_place($self, record, /)\n--\n\nThe live copy of an ordinary Record in the pool."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},

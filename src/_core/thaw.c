@@ -15,6 +15,7 @@
  */
 #include "freeze.h"
 #include "frozen_types.h"
+#include "record.h"
 
 typedef struct {
   PyObject *src;  /* borrowed */
@@ -137,6 +138,7 @@ static int is_late(int kind, PyObject *op) {
 
 /* NumPy arrays stay outside of pools, but their data may not. */
 #define KIND_ARRAY PM_KIND_COUNT
+#define KIND_RECORD (PM_KIND_COUNT + 1)
 static int is_array(PyObject *op) {
   const pm_class *c = pm_class_of(Py_TYPE(op));
   return c != NULL && c->kind == PM_CLASS_ADOPTED;
@@ -158,13 +160,15 @@ static PyObject *empty_copy(PyObject *op, int kind) {
     return pm_instance_new(op);
   case KIND_ARRAY:
     return PyObject_CallMethod(op, "__copy__", NULL);
+  case KIND_RECORD:
+    return pm_record_snapshot(op);
   default:
     return copy_scalar(op, kind);
   }
 }
 
 static int edge_of(thaw_state *t, PyObject *op, uintptr_t *edge) {
-  int kind = pm_frozen_kind(op);
+  int kind = pm_record_check(op) ? KIND_RECORD : pm_frozen_kind(op);
   *edge = (uintptr_t)op;
   if (kind < 0 && is_array(op))
     kind = KIND_ARRAY;

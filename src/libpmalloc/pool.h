@@ -163,6 +163,10 @@ struct pmalloc_region {
 };
 enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
                                         struct pmalloc_region *out);
+/* The same in pools of every mode. Where the memory is read-only already (PMALLOC_MODE_START_WR),
+ * it is filled by rare write, in one go after its start was marked; or abandoned. */
+enum pmalloc_status pmalloc_pool_region_at_rest(pmalloc_pool *pool, size_t size,
+                                                struct pmalloc_region *out);
 
 /* Marks an object start; the address must lie in the region, a multiple of 8. */
 static inline void pmalloc_region_mark(const struct pmalloc_region *r, const void *start) {

@@ -59,13 +59,18 @@ static enum pmalloc_status find_chunk(pmalloc_pool *pool, size_t count, struct r
 
 enum pmalloc_status pmalloc_pool_region(pmalloc_pool *pool, size_t size,
                                         struct pmalloc_region *out) {
+  if (pool->mode == PMALLOC_MODE_START_WR)
+    return PMALLOC_ERR_INVALID; /* a builder stores as it goes */
+  return pmalloc_pool_region_at_rest(pool, size, out);
+}
+
+enum pmalloc_status pmalloc_pool_region_at_rest(pmalloc_pool *pool, size_t size,
+                                                struct pmalloc_region *out) {
   struct region_undo undo = {.pending = 1};
   if (size > (size_t)PTRDIFF_MAX / 2) {
     errno = ENOMEM;
     return PMALLOC_ERR_NOMEM;
   }
-  if (pool->mode == PMALLOC_MODE_START_WR)
-    return PMALLOC_ERR_INVALID; /* a builder stores as it goes */
   size_t count = size == 0 ? 1 : (size + PMALLOC_OBJECT_GRANULE - 1) / PMALLOC_OBJECT_GRANULE;
   pool_lock_to_map(pool);
   enum pmalloc_status status = hardened_enter_open(pool);
@@ -133,7 +138,8 @@ static void take_back(pmalloc_pool *pool, const struct region_undo *undo) {
 void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r) {
   pthread_mutex_lock(&pool->lock);
   if (hardened_enter(pool) == PMALLOC_OK && pool->state == PMALLOC_OPEN && r->base) {
-    memset(r->base, 0, r->size);
+    if (pool->mode != PMALLOC_MODE_START_WR) /* where nothing was stored */
+      memset(r->base, 0, r->size);
     bitmap_clear_range(r->starts, r->first_bit, r->first_bit + r->size / PMALLOC_OBJECT_GRANULE);
     pool->used_bytes -= r->size;
     pool->open_regions -= pool->open_regions > 0;

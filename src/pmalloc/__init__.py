@@ -15,7 +15,15 @@ After the Linux kernel's protectable memory allocator (smalloc, then pmalloc,
 """
 
 from ._classes import register
-from ._core import Allocation, FrozenDict, FrozenInstance, FrozenList, FrozenSet, SharedPool
+from ._core import (
+    Allocation,
+    FrozenDict,
+    FrozenInstance,
+    FrozenList,
+    FrozenSet,
+    SharedPool,
+    rare_write,
+)
 from ._errors import (
     CorruptionError,
     DestroyedError,
@@ -34,6 +42,8 @@ if TYPE_CHECKING:
     from ._cell import Cell, CellVersion
     from ._library import get_include, get_library_dir
     from ._preview import Preview, preview
+    from ._rare import log_rare_writes
+    from ._record import Record, f32, f64, i8, i16, i32, i64, size, u8, u16, u32, u64
     from ._references import Reference
     from ._violations import Frame, ProtectionWarning, Violation, Write, violations
 
@@ -55,6 +65,7 @@ __all__ = [
     "Preview",
     "ProtectedError",
     "ProtectionWarning",
+    "Record",
     "Reference",
     "SealedError",
     "SharedPool",
@@ -62,18 +73,31 @@ __all__ = [
     "Violation",
     "Write",
     "check_object_size",
+    "f32",
+    "f64",
     "freeze",
     "get_include",
     "get_library_dir",
     "global_pool",
+    "i8",
+    "i16",
+    "i32",
+    "i64",
     "is_protected",
+    "log_rare_writes",
     "open_shared",
     "pool_of",
     "pools",
     "preview",
+    "rare_write",
     "register",
     "root",
+    "size",
     "thaw",
+    "u8",
+    "u16",
+    "u32",
+    "u64",
     "violations",
 ]
 
@@ -85,13 +109,18 @@ _LATER = {
     "Frame": "_violations",
     "Preview": "_preview",
     "ProtectionWarning": "_violations",
+    "Record": "_record",
     "Reference": "_references",
     "Violation": "_violations",
     "Write": "_violations",
     "get_include": "_library",
     "get_library_dir": "_library",
+    "log_rare_writes": "_rare",
     "preview": "_preview",
+    "size": "_record",
     "violations": "_violations",
+    **dict.fromkeys(("f32", "f64"), "_record"),
+    **dict.fromkeys(("i8", "i16", "i32", "i64", "u8", "u16", "u32", "u64"), "_record"),
 }
 
 if not TYPE_CHECKING:  # a checker would take it that every name is there

@@ -210,6 +210,11 @@ def _verdict(cls: type, said: _Registration) -> Verdict:
     known = _resolve_standard(cls)
     if known is not None:
         return known
+    if _core.Record in cls.__mro__:
+        return (
+            "refuse",
+            "it is a Record in ordinary memory; make it with Pool.new(), and freeze that",
+        )
     if _structs.is_struct(cls):
         return "struct", _omits(cls)
     if any(base.__module__ == "numpy" for base in cls.__mro__):

@@ -1,8 +1,10 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
 from collections.abc import Buffer, Callable, Iterable, Iterator
+from types import TracebackType
 from typing import Any, ClassVar, Literal, Never, Self, TypedDict, TypeVar, final, overload
 
+import numpy.typing as npt
 from _typeshed import FileDescriptorLike
 
 from ._pools import Pool as _PythonPool
@@ -65,6 +67,69 @@ class PoolStats(TypedDict):
 
 class FrozenInstance:
     """What all frozen instances of Python classes are, besides their own class."""
+
+class RecordClass(type):
+    """What the classes of Records are instances of."""
+
+@final
+class Field:
+    """A field of a Record class: where it lies, and how it is read."""
+
+    __objclass__: type
+    __name__: str
+    @property
+    def offset(self) -> int:
+        """Bytes from the start of the object, `id(record)`, to the field."""
+    @property
+    def size(self) -> int:
+        """Bytes of the field."""
+    @property
+    def kind(
+        self,
+    ) -> Literal[
+        "bool",
+        "i8",
+        "i16",
+        "i32",
+        "i64",
+        "u8",
+        "u16",
+        "u32",
+        "u64",
+        "f32",
+        "f64",
+        "ref",
+        "bytes",
+        "str",
+    ]:
+        """How it is stored."""
+
+class Record:
+    """What pmalloc.Record is derived from."""
+
+    def __init__(self, **fields: Any) -> None: ...
+    def snapshot(self) -> Self:
+        """A copy in ordinary memory, with all fields as they were at one moment.
+
+        No rare write of the pool, Python's or C's, comes in between. Fields that are read one by
+        one may be of different moments. Stores into a pool that is open are not excluded.
+
+        Raises:
+            DestroyedError: the pool was destroyed.
+        """
+
+@final
+class RareWrite[Staged]:
+    """One rare write under way; `rare_write` makes it."""
+
+    def __enter__(self) -> Staged: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> Literal[False]: ...
 
 class PreviewDict(TypedDict):
     objects: int
@@ -288,6 +353,7 @@ class Pool:
     ) -> FrozenSet[_T]: ...
     @overload
     def freeze(self, obj: _T, /, *, externals: type | Iterable[type] = ()) -> _T: ...
+    def _place[R: Record](self, record: R, /) -> R: ...
     def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
     def fileno(self) -> int:
@@ -304,6 +370,62 @@ class Pool:
     def stats(self) -> PoolStats:
         """Sizes in bytes, and counts. `shared_key_bytes` is of the whole process."""
 
+@overload
+def rare_write(target: Allocation | memoryview, /) -> RareWrite[memoryview]:
+    """Edits a copy of write-rare data, and stores what changed. ::
+
+        with pmalloc.rare_write(switches) as staged:
+            staged.enabled = False
+
+    `staged` is an ordinary, writable copy. When the block ends without an exception, exactly the
+    bytes that it changed are stored, a page's in one go; after an exception, none. Nothing of the
+    pool is writable meanwhile, for nobody: each store goes through the kernel, some microseconds.
+    Only where there is neither /proc/self/mem nor a memfd the memory is writable for the moment
+    of storing: ``pool.stats()["rare_write"]`` is "mprotect" then.
+
+    One thread at a time edits copies of a pool's data. Others wait, at the with-statement, and
+    can be interrupted there. A thread may open several targets of one pool, if they do not
+    overlap, and several pools; two threads that would wait for each other in a circle get an
+    exception instead. In a child of fork() nothing is open but what the forking thread had.
+
+    Python code never sees a part of what a block stores. C code may: an aligned word of up to 8
+    bytes was never seen half written, and nothing promises it.
+
+    A pool that is still open is written the same way, so that code need not know. After the block
+    the memoryview is released; an array or a Record is an ordinary copy from then on.
+
+    Args:
+        target: an `Allocation`, or a memoryview of bytes of one; `staged` is a memoryview. A NumPy
+            array of a pool, or any view of one; `staged` is an array of the same shape, strides
+            and dtype. A `Record` of a pool; `staged` is an instance of its class.
+
+    Raises: when the block begins, with nothing changed, or, where the pool changed meanwhile, at
+        its end:
+        ProtectedError: the pool's mode has no rare write, or has no more after `make_ro`.
+        DestroyedError: the pool was destroyed.
+        PmallocError: this thread has the target, or a part of it, open already; or waiting for the
+            pool would never end.
+        ValueError: it lies in ordinary memory, or was freed.
+        TypeError: it is neither of these; frozen objects do not change.
+        OSError: nothing can write a sealed pool here.
+
+    Idea: rare_write() of the kernel hardening patches (Kees Cook, 2017); twins, of the later
+    series of pmalloc (Igor Stoppa, 2018).
+    """
+
+@overload
+def rare_write[R: Record](target: R, /) -> RareWrite[R]: ...
+@overload
+def rare_write[A: npt.NDArray[Any]](target: A, /) -> RareWrite[A]: ...
+def set_rare_log(
+    log: Callable[[object, str, int, int, int, list[tuple[int, int, bytes, bytes]]], None] | None, /
+) -> None: ...
+def record_finish(
+    cls: RecordClass,
+    fields: tuple[tuple[str, str, int, object], ...],
+    changes: dict[str, object],
+    /,
+) -> None: ...
 def thaw(obj: object, /) -> object: ...
 def is_protected(obj: object, /) -> bool: ...
 def path_of(obj: object, /) -> str | None: ...

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from _thread import allocate_lock
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
@@ -202,6 +202,29 @@ class Pool(_core.Pool):
         from . import _numpy
 
         return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def new[**P, R: _core.Record](
+        self, cls: Callable[P, R], /, *args: P.args, **fields: P.kwargs
+    ) -> R:
+        """A live `Record` whose fields lie in the pool.
+
+        It is made as ``cls(**fields)``, in ordinary memory, and then copied. Until the pool is
+        protected its fields are assigned as any object's; then, in a pool whose mode allows it, by
+        `rare_write` only. It is immortal, as frozen objects are, and its class is kept alive by the
+        pool; frozen objects may refer to it.
+
+        Args:
+            cls: a class derived from `Record`.
+            fields: what differs from the defaults, by name; or what an ``__init__`` of the class
+                takes.
+
+        Raises:
+            TypeError: cls is no class of Records, has no such field, or the value is of a wrong
+                type.
+            OverflowError, ValueError: a value that the field cannot hold.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`.
+        """
+        return self._place(cls(*args, **fields))
 
     def references(self, limit: int = 100) -> list[Reference]:
         """Words in writable memory that lead to the pool's objects or allocations: advice.

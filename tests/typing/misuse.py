@@ -14,3 +14,19 @@ pmalloc.Pool("name").copy("text")  # error
 pmalloc.open_shared("path")  # error
 pmalloc.freeze([1], "name")  # error
 pmalloc.root(1)  # error
+
+
+class Switches(pmalloc.Record):
+    limit: pmalloc.u32 = "many"  # error
+    enabled: bool
+
+
+switches = pmalloc.Pool("name", mode="rw").new(Switches)  # error
+switches.limit = "few"  # error
+with pmalloc.rare_write(switches) as staged:
+    staged.enabled = None  # error
+    staged.unknown = 1  # error
+pmalloc.rare_write({})  # error
+pmalloc.Pool("name").new(dict)  # error
+pmalloc.size("3")  # error
+pmalloc.log_rare_writes(3)  # error

@@ -1,7 +1,8 @@
 """The public API as a type checker sees it. Checked, never run."""
 
+import logging
 from pathlib import Path
-from typing import Literal, assert_type
+from typing import Annotated, ClassVar, Literal, assert_type
 
 import pmalloc
 
@@ -133,6 +134,63 @@ def policies() -> None:
         assert_type(violation.count, int)
     category: type[RuntimeWarning] = pmalloc.ProtectionWarning
     print(frozen, category)
+
+
+class Switches(pmalloc.Record):
+    enabled: bool = True
+    limit: pmalloc.u32 = 100
+    signed_8: pmalloc.i8
+    signed_16: pmalloc.i16 = -1
+    signed_32: pmalloc.i32
+    signed_64: pmalloc.i64
+    unsigned_8: pmalloc.u8
+    unsigned_16: pmalloc.u16
+    unsigned_64: pmalloc.u64
+    ratio: pmalloc.f32 = 0.5
+    exact: pmalloc.f64
+    count: int
+    name: Annotated[str, pmalloc.size(32)]
+    key: Annotated[bytes, pmalloc.size(16)] = bytes(16)
+    policy: pmalloc.FrozenDict[str, int] | None
+    kind: ClassVar[str] = "switches"
+
+    def is_open(self) -> bool:
+        return self.enabled and self.limit > 0
+
+
+class Table(pmalloc.Record):
+    rows: int
+
+    def __init__(self, rows: int) -> None:
+        super().__init__(rows=rows)
+
+
+def rare_writes() -> None:
+    pool = pmalloc.Pool("switches", mode="wr")
+    switches = pool.new(Switches, limit=250)
+    assert_type(switches, Switches)
+    assert_type(pool.new(Switches), Switches)
+    assert_type(pool.new(Table, 3), Table)
+    assert_type(switches.limit, int)
+    assert_type(switches.name, str)
+    assert_type(switches.policy, pmalloc.FrozenDict[str, int] | None)
+    assert_type(switches.snapshot(), Switches)
+    assert_type(switches.is_open(), bool)
+    with pmalloc.rare_write(switches) as staged:
+        assert_type(staged, Switches)
+        staged.limit = 500
+    allocation = pool.copy(b"bytes")
+    with pmalloc.rare_write(allocation) as view:
+        assert_type(view, memoryview)
+        view[0] = 1
+    array = pool.ndarray((2, 3), "f8")
+    with pmalloc.rare_write(array) as copy:
+        copy[0] = 1.0
+    assert_type(pool.make_ro(), None)
+    pmalloc.log_rare_writes()
+    pmalloc.log_rare_writes("audit", logging.WARNING)
+    pmalloc.log_rare_writes(logging.getLogger(__name__))
+    assert_type(pmalloc.log_rare_writes(False), None)
 
 
 def errors() -> str:

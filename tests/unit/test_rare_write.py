@@ -1,0 +1,563 @@
+"""rare_write(): a copy that is edited, and what of it is stored."""
+
+import ctypes
+import gc
+import os
+import random
+import signal
+import sys
+import threading
+import time
+from typing import Annotated
+
+import pytest
+
+import pmalloc
+from pmalloc import rare_write
+
+np = pytest.importorskip("numpy")
+
+RARE = ["wr", "auto_wr", "start_wr"]
+
+
+class Switches(pmalloc.Record):
+    enabled: bool = True
+    limit: pmalloc.u32 = 100
+    count: int
+    name: Annotated[str, pmalloc.size(16)] = "first"
+
+
+def make(name: str, mode: str = "wr", **options) -> pmalloc.Pool:
+    return pmalloc.Pool(name, mode=mode, **options)
+
+
+def written(pool: pmalloc.Pool) -> int:
+    return pool.stats()["rare_bytes"]
+
+
+# ---- what is stored ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", RARE)
+@pytest.mark.parametrize("backing", ["private", "memfd"])
+@pytest.mark.parametrize("policy", ["oops", "off"])
+def test_each_target_in_each_mode(name: str, mode: str, backing: str, policy: str):
+    pool = make(name, mode, backing=backing, on_violation=policy)
+    allocation = pool.copy(b"hello world")
+    record = pool.new(Switches, limit=7)
+    array = pool.ndarray((3, 4), "i4")
+    for state in ("open", "protected"):
+        with rare_write(allocation) as staged:
+            assert isinstance(staged, memoryview) and not staged.readonly
+            staged[:5] = b"HELLO" if state == "open" else b"Hello"
+        with rare_write(record) as staged:
+            assert type(staged) is Switches and not pmalloc.is_protected(staged)
+            staged.limit += 1
+        with rare_write(array) as staged:
+            assert type(staged) is np.ndarray and staged.flags.writeable
+            staged[1] += 1
+        if pool.state == "open":
+            pool.protect()
+    assert bytes(allocation) == b"Hello world"
+    assert record.limit == 9
+    assert array.tolist() == [[0] * 4, [2] * 4, [0] * 4]
+
+
+def test_exactly_the_bytes_that_changed(name: str):
+    pool = make(name)
+    allocation = pool.copy(bytes(range(256)) * 64)
+    pool.protect()
+    before = written(pool)
+    with rare_write(allocation) as staged:
+        for at in (0, 1, 4095, 4096, 9000):
+            staged[at] ^= 0xFF
+    assert written(pool) - before == 5
+    with rare_write(allocation) as staged:
+        staged[:] = bytes(staged)
+    assert written(pool) - before == 5
+
+
+def test_what_others_stored_meanwhile_stays_where_the_block_changed_nothing(name: str):
+    pool = make(name)
+    array = pool.ndarray(64, "u1")
+    pool.protect()
+    with rare_write(array) as staged:
+        with rare_write(array[:0]) as nothing:
+            assert nothing.size == 0
+        staged[0] = 1
+        # As a C library would: who excludes whom is Python's affair.
+        copy = ctypes.CDLL(pmalloc._core.__file__).pmalloc_wr_copy
+        copy.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_size_t]
+        value = (ctypes.c_ubyte * 1)(9)
+        assert copy(array.ctypes.data + 3, ctypes.addressof(value), 1) == 0
+    assert array[:4].tolist() == [1, 0, 0, 9]
+
+
+def test_an_exception_discards_all(name: str):
+    pool = make(name)
+    allocation, record = pool.copy(b"hello"), pool.new(Switches)
+    array = pool.copy_array(np.arange(4))
+    pool.protect()
+    for target in (allocation, record, array):
+        with pytest.raises(KeyError, match="out"), rare_write(target) as staged:  # noqa: PT012
+            if target is record:
+                staged.limit = 1
+            else:
+                staged[:] = staged[::-1]
+            raise KeyError("out")
+        with rare_write(target):
+            pass  # and it can be opened again
+    assert bytes(allocation) == b"hello" and record.limit == 100
+    assert array.tolist() == [0, 1, 2, 3]
+    assert written(pool) == 0
+
+
+def test_nothing_is_writable_meanwhile(name: str):
+    pool = make(name)
+    allocation = pool.copy(b"hello")
+    pool.protect()
+    with rare_write(allocation) as staged:
+        staged[0] = 0
+        assert bytes(allocation) == b"hello"
+        with open("/proc/self/maps") as maps:
+            [flags] = [
+                line.split()[1]
+                for line in maps
+                for low, high in [line.split()[0].split("-")]
+                if int(low, 16) <= allocation.address < int(high, 16)
+            ]
+        assert flags.startswith("r-")
+    assert bytes(allocation) == b"\0ello"
+
+
+def test_the_view_is_released_and_other_copies_are_ordinary(name: str):
+    pool = make(name)
+    allocation, record, array = pool.copy(b"hello"), pool.new(Switches), pool.ndarray(3)
+    pool.protect()
+    with rare_write(allocation) as view:
+        part = view[1:3]
+    with pytest.raises(ValueError, match="released"):
+        view[0] = 1
+    part[0] = 7
+    with rare_write(allocation) as view:
+        numbers = np.frombuffer(view, "u1")
+        numbers[0] = 65
+    numbers[0] = 66
+    with rare_write(record) as staged:
+        pass
+    staged.limit = 5
+    with rare_write(array) as copy:
+        pass
+    copy[0] = 5
+    assert bytes(allocation) == b"Aello" and record.limit == 100 and array[0] == 0
+
+
+VIEWS = {
+    "all": lambda a: a,
+    "a row": lambda a: a[1],
+    "a column": lambda a: a[:, 2],
+    "every second, backwards": lambda a: a[::2, ::-2],
+    "transposed": lambda a: a.T,
+    "one item": lambda a: a[1:2, 1:2],
+    "no dimension": lambda a: a[1, 1, ...],
+    "none": lambda a: a[:0],
+    "other dtype": lambda a: a.view("u1"),
+    "field": lambda a: a.view([("low", "<i4"), ("high", "<i4")])["high"],
+    "dates": lambda a: a.view("M8[s]"),
+    "fixed strings": lambda a: a.view("S8"),
+    "big-endian": lambda a: a.view(">i8"),
+    "read-only flag": lambda a: np.lib.stride_tricks.as_strided(a, writeable=False),
+}
+
+
+@pytest.mark.parametrize("which", VIEWS)
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_views_of_arrays(name: str, which: str, order: str):
+    if order == "F" and which in ("other dtype", "field"):
+        pytest.skip("NumPy shows no such view")
+    pool = make(name)
+    array = pool.ndarray((6, 8), "i8", order=order)
+    array[...] = np.arange(48).reshape(6, 8)
+    pool.protect()
+    model = array.copy(order="K")
+    view = VIEWS[which](array)
+    mirror = VIEWS[which](model)
+    if which == "read-only flag":
+        mirror = model
+    with rare_write(view) as staged:
+        assert staged.shape == view.shape and staged.dtype == view.dtype
+        assert np.array_equal(staged, view)
+        assert not np.shares_memory(staged, array)
+        new = np.array(staged[::-1] if staged.ndim else staged)
+        staged[...] = new
+        mirror[...] = new
+    assert array.tobytes("K") == model.tobytes("K")
+
+
+# ---- what is refused -----------------------------------------------------------------------------
+
+
+class Slotted:
+    __slots__ = ("x",)
+
+
+def test_targets_of_a_wrong_kind():
+    frozen = pmalloc.freeze({"a": [1]})
+    for target in (b"bytes", bytearray(3), 5, None, Slotted, "text", [1]):
+        with (
+            pytest.raises(TypeError, match="takes an Allocation, a NumPy array or a Record"),
+            rare_write(target),
+        ):
+            pytest.fail("entered")
+    for target in (frozen, frozen["a"]):
+        with pytest.raises(TypeError, match="publish it in a Cell"), rare_write(target):
+            pytest.fail("entered")
+
+
+def test_ordinary_memory():
+    for target, advice in (
+        (np.zeros(3), r"store into it, or make it with Pool.ndarray\(\)"),
+        (memoryview(bytearray(3)), "store into it"),
+        (Switches(), "assign to its fields"),
+    ):
+        with pytest.raises(ValueError, match=advice), rare_write(target):
+            pytest.fail("entered")
+
+
+def test_a_subclass_of_ndarray(name: str):
+    array = make(name).ndarray((2, 2)).view(np.matrix)
+    with pytest.raises(TypeError, match=r"a plain numpy\.ndarray"), rare_write(array):
+        pytest.fail("entered")
+
+
+@pytest.mark.parametrize("mode", ["ro", "auto_ro"])
+def test_modes_without_rare_write(name: str, mode: str):
+    pool = make(name, mode)
+    targets = [pool.copy(b"hello"), pool.new(Switches), pool.ndarray(3)]
+    for target in targets:
+        with (
+            pytest.raises(pmalloc.ProtectedError, match=f"mode is '{mode}', and it is open"),
+            rare_write(target),
+        ):
+            pytest.fail("entered")
+    pool.protect()
+    for target in targets:
+        with (
+            pytest.raises(pmalloc.ProtectedError, match="mode is 'ro', and what it protects"),
+            rare_write(target),
+        ):
+            pytest.fail("entered")
+    assert bytes(targets[0]) == b"hello"
+
+
+def test_a_pool_that_was_made_read_only(name: str):
+    pool = make(name)
+    record, allocation = pool.new(Switches), pool.copy(b"hello")
+    pool.protect()
+    with pytest.raises(pmalloc.ProtectedError, match="'ro'"), rare_write(record) as staged:  # noqa: PT012
+        staged.limit = 1
+        pool.make_ro()
+    assert record.limit == 100
+    with pytest.raises(pmalloc.ProtectedError, match="'ro'"), rare_write(allocation):
+        pytest.fail("entered")
+
+
+def test_a_freed_allocation(name: str):
+    pool = make(name)
+    one, other = pool.copy(b"hello"), pool.copy(b"other")
+    pool.free(one)
+    with pytest.raises(ValueError, match="it was freed"), rare_write(one):
+        pytest.fail("entered")
+    pool.protect()
+    with pytest.raises(ValueError, match="it was freed"), rare_write(other) as staged:  # noqa: PT012
+        staged[0] = 0
+        pool.free(other)
+    with pytest.raises(ValueError, match="it was freed"), rare_write(other):
+        pytest.fail("entered")
+
+
+def test_a_destroyed_pool(name: str):
+    pool = make(name)
+    allocation = pool.copy(b"hello")
+    pool.protect()
+    with pytest.raises(pmalloc.DestroyedError, match="destroyed"), rare_write(allocation):
+        pool.destroy()
+    with pytest.raises(pmalloc.DestroyedError, match="destroyed"), rare_write(allocation):
+        pytest.fail("entered")
+
+
+def test_a_view_that_reaches_over_its_end(name: str):
+    pool = make(name)
+    array = pool.ndarray(8, "u1")
+    other = pool.ndarray(64, "u1")
+    pool.protect()
+    wide = np.lib.stride_tricks.as_strided(array, shape=(200,), strides=(1,))
+    with pytest.raises(ValueError, match="not within one allocation"), rare_write(wide):
+        pytest.fail("entered")
+    assert not other.any()
+
+
+def test_one_with_statement_each(name: str):
+    record = make(name).new(Switches)
+    once = rare_write(record)
+    with pytest.raises(pmalloc.PmallocError, match="was not entered"):
+        once.__exit__(None, None, None)
+    with once, pytest.raises(pmalloc.PmallocError, match="one with-statement"):
+        once.__enter__()
+    with pytest.raises(pmalloc.PmallocError, match="one with-statement"), once:
+        pytest.fail("entered")
+    with pytest.raises(pmalloc.PmallocError, match="is over"):
+        once.__exit__(None, None, None)
+    with pytest.raises(TypeError):
+        type(once)()
+
+
+# ---- who excludes whom ---------------------------------------------------------------------------
+
+
+def test_overlapping_targets_of_one_thread(name: str):
+    pool, other = make(name), make(name + "-other")
+    array, record = pool.ndarray((4, 4)), pool.new(Switches)
+    elsewhere = other.new(Switches)
+    with rare_write(array[:2]) as upper:
+        for target in (array, array[1], array[:2]):
+            with (
+                pytest.raises(pmalloc.PmallocError, match="already open in this thread"),
+                rare_write(target),
+            ):
+                pytest.fail("entered")
+        with rare_write(array[2:]) as lower, rare_write(record) as staged:
+            with rare_write(elsewhere) as far:
+                far.limit = 3
+            upper[...], lower[...], staged.limit = 1, 2, 3
+        assert record.limit == 3 and array[3, 3] == 2 and array[0, 0] == 0
+    assert array[0, 0] == 1 and elsewhere.limit == 3
+
+
+def test_threads_take_turns(name: str):
+    """Each adds to what it read: none is lost."""
+    pool = make(name)
+    record, array = pool.new(Switches), pool.ndarray(8, "i8")
+    pool.protect()
+    rounds, n = 3_000, 4
+
+    def work(number: int) -> None:
+        for turn in range(rounds):
+            if turn % 2:
+                with rare_write(record) as staged:
+                    value = staged.count
+                    if turn % 100 == 1:
+                        time.sleep(0)
+                    staged.count = value + 1
+            else:
+                with rare_write(array[number % 2 :: 2]) as staged:
+                    staged += 1
+
+    threads = [threading.Thread(target=work, args=(i,)) for i in range(n)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert record.count == rounds * n // 2
+    assert array.tolist() == [rounds * n // 4] * 8
+
+
+def test_who_waits_can_be_interrupted(name: str):
+    record = make(name).new(Switches)
+    entered, leave = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with rare_write(record) as staged:
+            staged.limit = 1
+            entered.set()
+            leave.wait()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    entered.wait()
+    timer = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt), rare_write(record):
+        pytest.fail("entered")
+    leave.set()
+    thread.join()
+    with rare_write(record) as staged:
+        staged.count = 5
+    assert (record.limit, record.count) == (1, 5)
+
+
+def test_a_circle_of_threads_is_an_exception(name: str):
+    one, other = make(name).new(Switches), make(name + "-other").new(Switches)
+    first, done = threading.Barrier(2), []
+
+    def work(mine: Switches, his: Switches) -> None:
+        try:
+            with rare_write(mine) as staged:
+                first.wait()
+                with rare_write(his):
+                    staged.count = 1
+            done.append("stored")
+        except pmalloc.PmallocError as error:
+            done.append(str(error).split(", and ")[1].split(";")[0])
+
+    threads = [threading.Thread(target=work, args=pair) for pair in ((one, other), (other, one))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert sorted(done) == ["each would wait for the other", "stored"]
+    assert one.count + other.count == 1
+
+
+def test_a_dropped_one_lets_the_next_in(name: str):
+    record = make(name).new(Switches)
+    dropped = rare_write(record)
+    dropped.__enter__().limit = 3
+    del dropped
+    gc.collect()
+    with rare_write(record) as staged:
+        assert staged.limit == 100
+
+
+def in_child(work) -> int:
+    """Exit status of a forked child; 77: it hung."""
+    pid = os.fork()
+    if pid == 0:
+        signal.signal(signal.SIGALRM, lambda *_: os._exit(77))
+        signal.alarm(10)
+        try:
+            work()
+        except BaseException:
+            sys.excepthook(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_child_is_free_of_other_threads(name: str):
+    pool = make(name)
+    record = pool.new(Switches)
+    allocation = pool.copy(b"mine")
+    pool.protect()
+    entered, leave = threading.Event(), threading.Event()
+    waiting = threading.Event()
+
+    def hold() -> None:
+        with rare_write(record) as staged:
+            staged.limit = 1
+            entered.set()
+            leave.wait()
+
+    def wait() -> None:
+        waiting.set()
+        with rare_write(record) as staged:
+            staged.count += 1
+
+    threads = [threading.Thread(target=hold), threading.Thread(target=wait)]
+    threads[0].start()
+    entered.wait()
+    threads[1].start()
+    waiting.wait()
+    time.sleep(0.05)
+
+    def child() -> None:
+        for _ in range(3):
+            with rare_write(record) as staged, rare_write(allocation) as also:
+                staged.limit += 7
+                also[0] = 88
+        assert record.limit == 121 and bytes(allocation) == b"Xine"
+
+    for _ in range(20):
+        assert in_child(child) == 0
+    leave.set()
+    for thread in threads:
+        thread.join()
+    assert (record.limit, record.count) == (1, 1)
+    assert bytes(allocation) == b"mine"
+
+
+def test_a_child_goes_on_with_its_own(name: str):
+    pool = make(name)
+    record = pool.new(Switches)
+    pool.protect()
+    with rare_write(record) as staged:
+        staged.limit = 1
+
+        def child() -> None:
+            with (
+                pytest.raises(pmalloc.PmallocError, match="already open"),
+                rare_write(record),
+            ):
+                pytest.fail("entered")
+            staged.limit = 2
+
+        pid = os.fork()
+        if pid == 0:
+            child()
+    if pid == 0:
+        os._exit(record.limit)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 2
+    assert record.limit == 1
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_forks_while_threads_write(name: str):
+    pool = make(name)
+    record = pool.new(Switches)
+    pool.protect()
+    stop = threading.Event()
+
+    def work() -> None:
+        while not stop.is_set():
+            with rare_write(record) as staged:
+                staged.count += 1
+
+    threads = [threading.Thread(target=work) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+
+    def child() -> None:
+        with rare_write(record) as staged:
+            staged.count = -1
+        assert record.count == -1
+
+    try:
+        for _ in range(50):
+            assert in_child(child) == 0
+            assert record.count >= 0
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+
+
+# ---- for long ------------------------------------------------------------------------------------
+
+
+def test_many_rounds(name: str):
+    """Protected from the first to the last; no memory is lost on the way."""
+    pool = make(name)
+    record, allocation, array = pool.new(Switches), pool.alloc(100), pool.ndarray((3, 5), "i2")
+    pool.protect()
+    model = bytearray(100)
+    chance = random.Random(5)
+    blocks = 0
+    for turn in range(12_000):
+        at, value = chance.randrange(100), chance.randrange(256)
+        with rare_write(record) as staged:
+            staged.count = turn
+            staged.name = f"turn {turn % 1000}"
+        with rare_write(allocation) as view:
+            view[at] = model[at] = value
+        if turn % 4 == 0:
+            with rare_write(array[:, turn % 5]) as column:
+                column += 1
+        if turn == 2_000:
+            gc.collect()
+            blocks = sys.getallocatedblocks()
+        assert record.count == turn and record.name == f"turn {turn % 1000}"
+    gc.collect()
+    assert bytes(allocation) == model
+    assert array.sum() == 3_000 * 3
+    assert sys.getallocatedblocks() < blocks + 500
