@@ -15,7 +15,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo test py-test c-test matrix kernels compat coexist soak bench lint format types docs clean
+.PHONY: help build demo avc test py-test c-test matrix kernels compat coexist soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -25,6 +25,10 @@ build: ## build pmalloc and print the Python it is installed for
 
 demo: ## 235,000 cities, frozen: what it costs and what it saves
 	@python=$$(tools/setup.sh demo); "$$python" examples/geonames.py
+
+avc: ## the SELinux policy of Debian in a Cell: questions, reloads under load, a rogue write
+	@python=$$(tools/setup.sh); policy=$$(tools/selinux-policy.sh) || { [ $$? = 77 ] && exit 0; exit 1; }; \
+	PYTHONPATH=examples "$$python" -m selinux_avc "$$policy"
 
 test: c-test py-test ## all tests
 
