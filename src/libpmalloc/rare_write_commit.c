@@ -33,9 +33,9 @@ struct commit {
   size_t stored; /* bytes */
 };
 
-/* The first byte of a piece that differs, looked for a word at a time: there is one. */
-static size_t first_of(const struct commit *c, size_t at) {
-  while (memcmp(c->base + at, c->edit + at, WORD) == 0)
+/* The first byte in [at, end) that differs, looked for a word at a time: there is one. */
+static size_t first_of(const struct commit *c, size_t at, size_t end) {
+  while (end - at >= WORD && memcmp(c->base + at, c->edit + at, WORD) == 0)
     at += WORD;
   while (c->base[at] == c->edit[at])
     at++;
@@ -43,8 +43,8 @@ static size_t first_of(const struct commit *c, size_t at) {
 }
 
 /* Behind the last. */
-static size_t last_of(const struct commit *c, size_t end) {
-  while (memcmp(c->base + end - WORD, c->edit + end - WORD, WORD) == 0)
+static size_t last_of(const struct commit *c, size_t at, size_t end) {
+  while (end - at >= WORD && memcmp(c->base + end - WORD, c->edit + end - WORD, WORD) == 0)
     end -= WORD;
   while (c->base[end - 1] == c->edit[end - 1])
     end--;
@@ -79,8 +79,8 @@ static enum pmalloc_status store_merged(const struct commit *c, size_t first, si
 static enum pmalloc_status store(struct commit *c, size_t at, size_t end) {
   /* Several pages go from the first one's beginning: the kernel takes 4 KiB at a time from where a
    * write begins, and a piece that lies in two pages takes twice as long. */
-  size_t first = end - at < WORD || end - at > pages_page_size() ? at : first_of(c, at);
-  size_t last = end - first < WORD ? end : last_of(c, end);
+  size_t first = end - at > pages_page_size() ? at : first_of(c, at, end);
+  size_t last = last_of(c, first, end);
   widen(c, &first, &last);
   c->stored += last - first;
   if (memcmp((const char *)c->to + first, c->base + first, last - first) == 0)

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pmalloc_rare_write.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -104,6 +105,32 @@ static void test_commit(enum pmalloc_backing backing) {
   pmalloc_pool_forget(pool);
 }
 
+/* Every length, and every single byte or two of it: the copies are read no further than they reach,
+ * which a sanitizer sees. */
+static void test_commit_ends(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE);
+  char *at = (char *)word(pool), *whole = at;
+  OK(pmalloc_pool_protect(pool));
+  for (size_t n = 1; n <= 40; n++) {
+    for (size_t first = 0; first < n; first++) {
+      for (size_t last = first; last < n; last++) {
+        at = whole + (first + last) % 24;
+        char *base = malloc(n), *edit = malloc(n);
+        memcpy(base, at, n);
+        memcpy(edit, at, n);
+        edit[first] = (char)(edit[first] + 1);
+        edit[last] = (char)(edit[last] + 1);
+        OK(pmalloc_wr_commit(at, base, edit, n));
+        CHECK(memcmp(at, edit, n) == 0);
+        free(base);
+        free(edit);
+      }
+    }
+  }
+  OK(pmalloc_pool_destroy(pool));
+  pmalloc_pool_forget(pool);
+}
+
 static void test_auto(enum pmalloc_mode mode) {
   pmalloc_pool *pool = make(mode, PMALLOC_PRIVATE);
   uint64_t *first = word(pool), value = 4;
@@ -195,6 +222,7 @@ int main(void) {
   test_refused();
   test_commit(PMALLOC_PRIVATE);
   test_commit(PMALLOC_MEMFD);
+  test_commit_ends();
   test_auto(PMALLOC_MODE_AUTO_RO);
   test_auto(PMALLOC_MODE_AUTO_WR);
   test_start();
