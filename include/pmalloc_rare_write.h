@@ -150,65 +150,75 @@ static inline const void *pmalloc_published_get(const struct pmalloc_published *
 
 /* Inlined into whoever writes, with its type, and so its length, known to the compiler: no function
  * that stores any value of any length anywhere is made of them beside the ones above. The target
- * is a variable of a type that is __wr_rare_type, or it does not compile.
+ * is a variable of a type that is __wr_rare_type, or it does not compile; no bit field, which has
+ * no address, and no volatile. Every argument is evaluated once.
  *
  *     rare_write(var, value)   a scalar of at most 8 bytes; yields what it is then
- *     wr_assign(var, value)    of any type, structures too
+ *     wr_assign(var, value)    of any type, structures too (C++: trivially copyable)
  *     wr_ptr(var, value)       a pointer, to the same type or NULL
- *     wr_add(var, n)           an integer; wr_sub, wr_inc(var), wr_dec(var)
- *     wr_memcpy(to, from, n)   bytes; what the compiler knows the size of is not overrun
+ *     wr_add(var, n)           an integer, no boolean; wr_sub, wr_inc(var), wr_dec(var)
+ *     wr_memcpy(to, from, n)   bytes; an array or member whose size the compiler knows is not
+ *                              overrun, as far as it optimises
  *     wr_memset(to, byte, n)
  *
  * All but the first yield an enum pmalloc_status. */
 #define rare_write(var, value)                                                                     \
+  PMALLOC_WR_WRITE(var, value, PMALLOC_WR_NAME(pmalloc_at_), PMALLOC_WR_NAME(pmalloc_new_),        \
+                   PMALLOC_WR_NAME(pmalloc_loose_))
+#define PMALLOC_WR_WRITE(var, value, at, new_value, loose)                                         \
   __extension__({                                                                                  \
     PMALLOC_WR_IS_RARE(var);                                                                       \
     PMALLOC_WR_ASSERT(sizeof(var) <= sizeof(uint64_t), "rare_write: use wr_assign for more");      \
-    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
-    (void)pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                             \
-    *(const volatile PMALLOC_WR_TYPE(var) *)&(var);                                                \
+    const void *const at = (const void *)&(var);                                                   \
+    const PMALLOC_WR_TYPE(var) new_value = (value);                                                \
+    (void)pmalloc_wr_copy(at, &new_value, sizeof new_value);                                       \
+    PMALLOC_WR_NOW(var, at, loose);                                                                \
   })
 
-#define wr_assign(var, value)                                                                      \
+#define wr_assign(var, value) PMALLOC_WR_ASSIGN(var, value, PMALLOC_WR_NAME(pmalloc_new_))
+#define PMALLOC_WR_ASSIGN(var, value, new_value)                                                   \
   __extension__({                                                                                  \
     PMALLOC_WR_IS_RARE(var);                                                                       \
-    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
-    pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                                   \
+    const PMALLOC_WR_TYPE(var) new_value = (value);                                                \
+    pmalloc_wr_copy((const void *)&(var), &new_value, sizeof new_value);                           \
   })
 
-#define wr_ptr(var, value)                                                                         \
+#define wr_ptr(var, value) PMALLOC_WR_PTR(var, value, PMALLOC_WR_NAME(pmalloc_new_))
+#define PMALLOC_WR_PTR(var, value, new_value)                                                      \
   __extension__({                                                                                  \
     PMALLOC_WR_IS_RARE(var);                                                                       \
     PMALLOC_WR_IS_POINTER(var, value);                                                             \
-    const PMALLOC_WR_TYPE(var) pmalloc_new_ = (value);                                             \
-    pmalloc_wr_copy(&(var), &pmalloc_new_, sizeof pmalloc_new_);                                   \
+    const PMALLOC_WR_TYPE(var) new_value = (value);                                                \
+    pmalloc_wr_copy((const void *)&(var), &new_value, sizeof new_value);                           \
   })
 
-#define wr_add(var, n)                                                                             \
+#define wr_add(var, n) PMALLOC_WR_ADD(var, PMALLOC_WR_ADDEND(n))
+#define wr_sub(var, n) PMALLOC_WR_ADD(var, 0 - PMALLOC_WR_ADDEND(n))
+#define wr_inc(var) wr_add(var, 1)
+#define wr_dec(var) wr_sub(var, 1)
+#define PMALLOC_WR_ADD(var, addend)                                                                \
   __extension__({                                                                                  \
     PMALLOC_WR_IS_RARE(var);                                                                       \
     PMALLOC_WR_ASSERT(PMALLOC_WR_IS_INTEGER(var), "wr_add: not an integer");                       \
     PMALLOC_WR_ASSERT(sizeof(var) <= sizeof(uint64_t), "wr_add: more than 8 bytes");               \
-    pmalloc_wr_add(&(var), sizeof(var), (uint64_t)(n));                                            \
+    pmalloc_wr_add((const void *)&(var), sizeof(var), addend);                                     \
   })
-#define wr_sub(var, n) wr_add(var, 0 - (uint64_t)(n))
-#define wr_inc(var) wr_add(var, 1)
-#define wr_dec(var) wr_add(var, ~(uint64_t)0)
 
 #define wr_memcpy(to, from, n)                                                                     \
   __extension__({                                                                                  \
-    PMALLOC_WR_FITS(to, n);                                                                        \
-    PMALLOC_WR_FITS(from, n);                                                                      \
+    PMALLOC_WR_FITS(to, n, 1);                                                                     \
+    PMALLOC_WR_FITS(from, n, 0);                                                                   \
     pmalloc_wr_copy(to, from, n);                                                                  \
   })
 #define wr_memset(to, byte, n)                                                                     \
   __extension__({                                                                                  \
-    PMALLOC_WR_FITS(to, n);                                                                        \
+    PMALLOC_WR_FITS(to, n, 1);                                                                     \
     pmalloc_wr_set(to, byte, n);                                                                   \
   })
 
 /* Twins: a structure is copied out, edited in ordinary memory, and published: only what was edited
- * is stored.
+ * is stored. Its members can't be __wr_rare_type, since the copy is to be edited; the pointer that
+ * leads to it is: `__wr_rare_type struct limits *limits`.
  *
  *     wr_twin(struct limits) twin;
  *     if (wr_twin_copy_out(twin, limits) == PMALLOC_OK) {
@@ -220,71 +230,128 @@ static inline const void *pmalloc_published_get(const struct pmalloc_published *
     const type *target;                                                                            \
     type base, edit;                                                                               \
   }
-#define wr_twin_copy_out(twin, from)                                                               \
+#define wr_twin_copy_out(twin, from) PMALLOC_WR_OUT(twin, from, PMALLOC_WR_NAME(pmalloc_read_))
+#define PMALLOC_WR_OUT(twin, from, status)                                                         \
   __extension__({                                                                                  \
+    PMALLOC_WR_IS_SAME((twin).base, *(from));                                                      \
     (twin).target = (from);                                                                        \
-    enum pmalloc_status pmalloc_read_ =                                                            \
+    const enum pmalloc_status status =                                                             \
         pmalloc_wr_read((void *)&(twin).base, (twin).target, sizeof(twin).base);                   \
-    __builtin_memcpy((void *)&(twin).edit, &(twin).base, sizeof(twin).base);                       \
-    pmalloc_read_;                                                                                 \
+    if (status == PMALLOC_OK)                                                                      \
+      __builtin_memcpy((void *)&(twin).edit, (const void *)&(twin).base, sizeof(twin).base);       \
+    else                                                                                           \
+      (twin).target = NULL;                                                                        \
+    status;                                                                                        \
   })
 #define wr_twin_publish(twin)                                                                      \
   pmalloc_wr_commit((twin).target, &(twin).base, &(twin).edit, sizeof(twin).base)
 
 /* ---- what these are made of ---- */
 
+/* A name of its own for each use: one may stand in another's argument. */
+#define PMALLOC_WR_NAME(name) PMALLOC_WR_JOIN(name, __COUNTER__)
+#define PMALLOC_WR_JOIN(name, number) PMALLOC_WR_GLUE(name, number)
+#define PMALLOC_WR_GLUE(name, number) name##number
+
 #ifdef __cplusplus
 extern "C++" {
 template <typename T> struct pmalloc_wr_plain {
   typedef T type;
-  static const bool rare = false;
+  static const bool rare = false, pointer = false;
 };
-template <typename T> struct pmalloc_wr_plain<const T> {
-  typedef T type;
+template <typename T> struct pmalloc_wr_plain<const T> : pmalloc_wr_plain<T> {
   static const bool rare = true;
 };
-template <typename T> T &pmalloc_wr_lvalue(T &var);
 template <typename T> struct pmalloc_wr_plain<T &> : pmalloc_wr_plain<T> {};
-template <typename T> struct pmalloc_wr_is_pointer {
+template <typename T> struct pmalloc_wr_plain<T *> {
+  typedef T *type;
+  static const bool rare = false, pointer = true;
+};
+template <typename A, typename B> struct pmalloc_wr_same {
   static const bool yes = false;
 };
-template <typename T> struct pmalloc_wr_is_pointer<T *> {
+template <typename A> struct pmalloc_wr_same<A, A> {
   static const bool yes = true;
 };
+/* What lies there, aligned or not. */
+template <typename T> inline T pmalloc_wr_now(const void *at) {
+  T now;
+  __builtin_memcpy(&now, at, sizeof now);
+  return now;
+}
+template <typename T> inline uint64_t pmalloc_wr_addend(T n) {
+  static_assert(T(0.5) == T(0), "wr_add: what is added is not an integer");
+  return uint64_t(n);
+}
 }
 #define PMALLOC_WR_ASSERT(condition, text) static_assert(condition, text)
-#define PMALLOC_WR_OF(var) pmalloc_wr_plain<decltype(pmalloc_wr_lvalue(var))>
-#define PMALLOC_WR_TYPE(var) PMALLOC_WR_OF(var)::type
+#define PMALLOC_WR_OF(var) pmalloc_wr_plain<decltype((var))>
+#define PMALLOC_WR_TYPE(var) typename PMALLOC_WR_OF(var)::type
 #define PMALLOC_WR_IS_RARE(var)                                                                    \
-  PMALLOC_WR_ASSERT(PMALLOC_WR_OF(var)::rare, "rare write: declare the target __wr_rare_type")
+  PMALLOC_WR_ASSERT(PMALLOC_WR_OF(var)::rare, "rare write: declare the target __wr_rare_type");    \
+  PMALLOC_WR_ASSERT(__is_trivially_copyable(PMALLOC_WR_TYPE(var)),                                 \
+                    "rare write: more than its bytes is to be copied")
 #define PMALLOC_WR_IS_POINTER(var, value)                                                          \
-  PMALLOC_WR_ASSERT(pmalloc_wr_is_pointer<PMALLOC_WR_OF(var)::type>::yes, "wr_ptr: not a pointer")
+  PMALLOC_WR_ASSERT(PMALLOC_WR_OF(var)::pointer, "wr_ptr: not a pointer")
+#define PMALLOC_WR_IS_SAME(a, b)                                                                   \
+  PMALLOC_WR_ASSERT((pmalloc_wr_same<PMALLOC_WR_TYPE(a), PMALLOC_WR_TYPE(b)>::yes) &&              \
+                        __is_trivially_copyable(PMALLOC_WR_TYPE(a)),                               \
+                    "wr_twin: a twin of another type")
+#define PMALLOC_WR_IS_BOOLEAN(var) (__builtin_classify_type(var) == 4)
+#define PMALLOC_WR_ADDEND(n) pmalloc_wr_addend(n)
+#define PMALLOC_WR_NOW(var, at, loose) pmalloc_wr_now<PMALLOC_WR_TYPE(var)>(at)
 #else
 #define PMALLOC_WR_ASSERT(condition, text) _Static_assert(condition, text)
 #define PMALLOC_WR_TYPE(var) __typeof__(var)
 #define PMALLOC_WR_IS_RARE(var)                                                                    \
-  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(&(var)), const __typeof__(var) *),     \
+  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(var) *, const __typeof__(var) *),      \
                     "rare write: declare the target __wr_rare_type")
+/* An array is a pointer here, and a string may be one to const. */
 #define PMALLOC_WR_IS_POINTER(var, value)                                                          \
   PMALLOC_WR_ASSERT(__builtin_classify_type(var) == 5, "wr_ptr: not a pointer");                   \
-  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(var), __typeof__(value)) ||            \
-                        __builtin_types_compatible_p(void *, __typeof__(value)),                   \
+  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(var), __typeof__((void)0, (value))) || \
+                        __builtin_types_compatible_p(void *, __typeof__((void)0, (value))) ||      \
+                        (__builtin_types_compatible_p(const char *, __typeof__(var)) &&            \
+                         __builtin_types_compatible_p(char *, __typeof__((void)0, (value)))),      \
                     "wr_ptr: a pointer to another type")
+#define PMALLOC_WR_IS_SAME(a, b)                                                                   \
+  PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(a), __typeof__(b)),                    \
+                    "wr_twin: a twin of another type")
+#define PMALLOC_WR_IS_BOOLEAN(var) __builtin_types_compatible_p(__typeof__(var), _Bool)
+#define PMALLOC_WR_ADDEND(n)                                                                       \
+  __extension__({                                                                                  \
+    PMALLOC_WR_ASSERT(PMALLOC_WR_IS_INTEGER(n), "wr_add: what is added is not an integer");        \
+    (uint64_t)(n);                                                                                 \
+  })
+/* What lies there, aligned or not. */
+#define PMALLOC_WR_NOW(var, at, loose)                                                             \
+  typedef __typeof__(var) loose __attribute__((aligned(1)));                                       \
+  *(const volatile loose *)at
 #endif
 
-/* 1: an integer, a character or a boolean; 3: an enumeration, 4: a boolean, in C++. */
+/* 1: an integer or a character; 3: an enumeration, in C++. */
 #define PMALLOC_WR_IS_INTEGER(var)                                                                 \
-  (__builtin_classify_type(var) == 1 || __builtin_classify_type(var) == 3 ||                       \
-   __builtin_classify_type(var) == 4)
+  ((__builtin_classify_type(var) == 1 || __builtin_classify_type(var) == 3) &&                     \
+   !PMALLOC_WR_IS_BOOLEAN(var))
 
-/* A call that is left in the program is an error at compile time. */
+/* A call that is left in the program is an error at compile time. A compiler that does not optimise
+ * leaves them all. */
+#if defined(__OPTIMIZE__) && defined(__has_attribute)
+#if __has_attribute(error)
+#define PMALLOC_WR_CAN_MEASURE
+#endif
+#endif
+#ifdef PMALLOC_WR_CAN_MEASURE
 extern void pmalloc_wr_overruns_(void)
     __attribute__((error("rare write: more bytes than the object has")));
-#define PMALLOC_WR_FITS(at, n)                                                                     \
+#define PMALLOC_WR_FITS(at, n, kind)                                                               \
   do {                                                                                             \
-    if (__builtin_constant_p(n) && (size_t)(n) > __builtin_object_size(at, 0))                     \
+    if (__builtin_constant_p(n) && (size_t)(n) > __builtin_object_size(at, kind))                  \
       pmalloc_wr_overruns_();                                                                      \
   } while (0)
+#else
+#define PMALLOC_WR_FITS(at, n, kind) (void)0
+#endif
 
 #endif
 

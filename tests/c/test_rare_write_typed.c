@@ -74,6 +74,56 @@ static void test_scalars(void) {
   OK(pmalloc_destroy_pool(pool));
 }
 
+enum colour { RED, GREEN };
+
+struct __attribute__((packed)) tight {
+  char front;
+  __wr_rare_type int four;
+  __wr_rare_type enum colour colour;
+  __wr_rare_type signed char signed_byte;
+};
+
+/* Each argument once; one form within another's argument; what is not aligned. */
+static void test_arguments(void) {
+  struct list {
+    __wr_rare_type int number[4];
+    const char *__wr_rare_type name;
+    struct tight tight;
+  } *l = make(sizeof *l);
+  int at = 0, value = 7;
+  CHECK(rare_write(l->number[at++], value++) == 7);
+  CHECK(at == 1 && value == 8 && l->number[0] == 7 && l->number[1] == 0);
+  OK(wr_assign(l->number[at++], value++));
+  CHECK(at == 2 && value == 9 && l->number[1] == 8);
+  OK(wr_add(l->number[at++], value++));
+  CHECK(at == 3 && value == 10 && l->number[2] == 9);
+  OK(wr_sub(l->number[at++], value--));
+  CHECK(at == 4 && value == 9 && l->number[3] == -10);
+  CHECK(rare_write(l->number[0], rare_write(l->number[1], rare_write(l->number[2], 5))) == 5);
+  CHECK(l->number[0] == 5 && l->number[1] == 5 && l->number[2] == 5);
+  OK(wr_add(l->number[0], wr_inc(l->number[1]))); /* PMALLOC_OK is 0 */
+  CHECK(l->number[0] == 5 && l->number[1] == 6);
+  OK(wr_ptr(l->name, "a string"));
+  CHECK(strcmp(l->name, "a string") == 0);
+  CHECK(rare_write(l->tight.four, -70000) == -70000 && l->tight.four == -70000);
+  CHECK(rare_write(l->tight.colour, GREEN) == GREEN);
+  OK(wr_dec(l->tight.colour));
+  OK(wr_add(l->tight.four, -1));
+  CHECK(l->tight.colour == RED && l->tight.four == -70001 && l->tight.front == 0);
+  CHECK(rare_write(l->tight.signed_byte, -128) == -128);
+  OK(wr_dec(l->tight.signed_byte));
+  CHECK(l->tight.signed_byte == 127);
+  OK(pmalloc_destroy_pool(pool));
+}
+
+/* A twin of what is refused holds nothing, and is published nowhere. */
+static void test_twin_of_nothing(void) {
+  struct limits here = {.rate = 1};
+  wr_twin(struct limits) twin = {.edit = {.rate = 5}};
+  CHECK(wr_twin_copy_out(twin, &here) == PMALLOC_ERR_NOT_RARE);
+  CHECK(twin.target == NULL && wr_twin_publish(twin) == PMALLOC_ERR_NOT_RARE && here.rate == 1);
+}
+
 static void test_twins(void) {
   struct limits *limits = make(sizeof *limits);
   wr_twin(struct limits) twin;
@@ -127,7 +177,9 @@ static void test_publish(void) {
 
 int main(void) {
   test_scalars();
+  test_arguments();
   test_twins();
+  test_twin_of_nothing();
   test_publish();
   return finish("rare_write_typed");
 }

@@ -1,0 +1,21 @@
+/* wr_memcpy() from a source that is too short.
+ *
+ * C: more bytes than the object has
+ * C++: more bytes than the object has
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include <pmalloc_rare_write.h>
+
+struct table {
+  __wr_rare_type char name[16];
+  int behind;
+};
+void change(struct table *table);
+extern const char text[8];
+
+#ifdef LEGAL
+void change(struct table *table) { wr_memcpy(table->name, text, 8); }
+#else
+void change(struct table *table) { wr_memcpy(table->name, text, 9); }
+#endif
