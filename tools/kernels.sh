@@ -3,15 +3,19 @@
 #
 #   tools/kernels.sh                     all of them, side by side
 #   tools/kernels.sh 6.12-amd64          this one
-#   TESTS="fault seal" tools/kernels.sh  tests/c/test_fault.c, test_seal.c and the attack table only
+#   TESTS="fault seal" tools/kernels.sh  tests/c/test_fault.c, test_seal.c, the attack table and
+#                                        what the last two kernels run only
 #
 #   6.1-amd64     Debian 12: no mseal, no guard markers, memfds without MFD_NOEXEC_SEAL
 #   6.12-amd64    Debian 13: mseal, no guard markers
 #   6.1-arm64     Debian 12, aarch64, for which everything is cross-compiled
+#   6.12-amd64-never, 6.12-amd64-ptrace
+#                 the second once more, where /proc/self/mem goes around no page's protection
+#                 (proc_mem.force_override=never, =ptrace): rare writes take another way
 #
-# Each boots in seconds into tests/kernels/init.c, which runs all tests/c/test_*.c, and is
-# gone. The attack table must come out as in tests/kernels/VERSION.md. Logs are
-# build/kernels/NAME.log.
+# Each boots in seconds into tests/kernels/init.c, which runs all tests/c/test_*.c (the last two:
+# what such a kernel is for), and is gone. The attack table must come out as in
+# tests/kernels/VERSION.md. Logs are build/kernels/NAME.log.
 #
 # The kernels are fetched once, by apt, from the mirror that this machine uses ($PMALLOC_MIRROR for
 # another), into $PMALLOC_KERNELS (default ~/.cache/pmalloc/kernels, 50 MB; delete it for newer
@@ -23,11 +27,11 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 names=("$@")
-[ $# -gt 0 ] || names=(6.1-arm64 6.12-amd64 6.1-amd64)
+[ $# -gt 0 ] || names=(6.1-arm64 6.12-amd64 6.1-amd64 6.12-amd64-never 6.12-amd64-ptrace)
 cache=${PMALLOC_KERNELS:-${XDG_CACHE_HOME:-$HOME/.cache}/pmalloc/kernels}
 tests=(tests/c/test_*.c)
 if [ -n "${TESTS:-}" ]; then
-  tests=(tests/c/test_attacks.c)
+  tests=(tests/c/test_attacks.c tests/c/test_rare_write_never.c)
   for name in $TESTS; do tests+=("tests/c/test_$name.c"); done
 fi
 mapfile -t tests < <(printf '%s\n' "${tests[@]}" | sort -u)
@@ -47,19 +51,31 @@ cannot() {
 
 suite_of() {
   case $1 in
-  6.1-*) echo bookworm ;;
-  6.12-*) echo trixie ;;
-  *) echo "kernels: $1 is none of 6.1-amd64, 6.12-amd64, 6.1-arm64" >&2 && exit 2 ;;
+  6.1-amd64 | 6.1-arm64) echo bookworm ;;
+  6.12-amd64 | 6.12-amd64-never | 6.12-amd64-ptrace) echo trixie ;;
+  *) echo "kernels: $1 is none of those above; see tools/kernels.sh" >&2 && exit 2 ;;
   esac
 }
 
 # As the compiler and qemu call it.
 cpu_of() {
   case $1 in
-  *-amd64) echo x86_64 ;;
+  *-amd64*) echo x86_64 ;;
   *-arm64) echo aarch64 ;;
   esac
 }
+
+# What is booted, and what it is told; the programs that run then, NONE: all; the attack table.
+kernel_of() { cut -d - -f 1,2 <<<"$1"; }
+override_of() { cut -d - -f 3 <<<"$1"; }
+programs_of() {
+  if [ -z "$(override_of "$1")" ]; then
+    printf '%s\n' "${programs[@]}"
+  else
+    printf '%s\n' test_attacks test_rare_write_never
+  fi
+}
+table_of() { echo "tests/kernels/${1%%-*}$([ -z "$(override_of "$1")" ] || echo -never).md"; }
 
 # ---- what it takes ----
 
@@ -133,7 +149,7 @@ CONF
 
 exec 8>"$cache/lock"
 flock 8
-for name in "${names[@]}"; do fetch "$name"; done
+for name in $(for name in "${names[@]}"; do kernel_of "$name"; done | sort -u); do fetch "$name"; done
 flock -u 8
 exec 8>&-
 
@@ -165,7 +181,7 @@ for cpu in $(for name in "${names[@]}"; do cpu_of "$name"; done | sort -u); do b
 
 # Becomes qemu: call it in a process of its own.
 boot() { # boot NAME ACCELERATOR
-  local name=$1 cpu console machine model=max options=
+  local name=$1 cpu console machine model=max options= override
   ulimit -c 0 # where KVM is of no use, qemu may abort
   cpu=$(cpu_of "$name")
   case $cpu in
@@ -175,9 +191,13 @@ boot() { # boot NAME ACCELERATOR
   # Pointers are authenticated by a cipher that is not slow to emulate.
   aarch64) machine=virt console=ttyAMA0 && [ "$2" = kvm ] || model=max,pauth-impdef=on ;;
   esac
+  override=$(override_of "$name")
+  # Of what the kernel does not know, init gets the words without a dot as variables.
+  [ -z "$override" ] ||
+    options+=" proc_mem.force_override=$override only=$(programs_of "$name" | paste -sd ,)"
   exec timeout "$seconds" "qemu-system-$cpu" -M "$machine" -cpu "$model" -accel "$2" -smp 2 -m 1024 \
     -nodefaults -display none -serial stdio -no-reboot \
-    -kernel "$cache/$name/vmlinuz" -initrd "$out/$cpu/initrd" \
+    -kernel "$cache/$(kernel_of "$name")/vmlinuz" -initrd "$out/$cpu/initrd" \
     -append "console=$console quiet loglevel=1 panic=-1 nowatchdog $options" >"$out/$name.log" 2>&1 </dev/null
 }
 
@@ -197,15 +217,16 @@ results() { # results NAME
 
 # What is wrong with a log; nothing, if nothing is.
 complaints() { # complaints NAME
-  local log=$out/$1.log version=${1%-*} program results
+  local log=$out/$1.log version=${1%%-*} program results wanted
+  mapfile -t wanted < <(programs_of "$1")
   grep -q "^kernels: Linux ${version//./\\.}\." "$log" || echo "Linux $version did not start"
-  grep -qE "^kernels: ${#programs[@]} programs passed, 0 failed$" "$log" || echo "not every program passed"
+  grep -qE "^kernels: ${#wanted[@]} programs passed, 0 failed$" "$log" || echo "not every program passed"
   results=$(results "$1")
-  for program in "${programs[@]}"; do
+  for program in "${wanted[@]}"; do
     grep -q "^$program " <<<"$results" || echo "$program did not pass, nor say why it cannot"
   done
-  diff "tests/kernels/$version.md" <(sed -n '/^| attack |/,/^$/{/^|/p}' "$log") ||
-    echo "the attack table is not that of tests/kernels/$version.md (<)"
+  diff "$(table_of "$1")" <(sed -n '/^| attack |/,/^$/{/^|/p}' "$log") ||
+    echo "the attack table is not that of $(table_of "$1") (<)"
 }
 
 machine() { # machine NAME

@@ -21,7 +21,9 @@
 #include "../../src/libpmalloc/pool.h"
 #include "check.h"
 
-#if SANITIZED || EMULATED
+#if EMULATED
+#define FORKS 20
+#elif SANITIZED
 #define FORKS 100
 #else
 #define FORKS 1000

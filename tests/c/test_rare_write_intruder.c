@@ -16,7 +16,9 @@
 #include "../../src/libpmalloc/pool.h"
 #include "check.h"
 
-#if SANITIZED || EMULATED
+#if EMULATED
+#define OPENINGS 3000
+#elif SANITIZED
 #define OPENINGS 50000
 #else
 #define OPENINGS 1000000

@@ -138,7 +138,7 @@ static void test_twins(void) {
   OK(pmalloc_destroy_pool(pool));
 }
 
-#define PUBLISHED 100000
+#define PUBLISHED (EMULATED ? 5000 : 100000)
 static atomic_int stop;
 
 static void *reader(void *arg) {
