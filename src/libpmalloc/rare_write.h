@@ -38,10 +38,9 @@ enum pmalloc_status pmalloc_rare_check(const void *to, size_t n, struct pmalloc_
 enum pmalloc_status pmalloc_rare_copy(const void *to, const void *from, size_t n,
                                       struct pmalloc_refusal *refusal);
 
-/* pmalloc_wr_commit(), without a report; *stored, where it is not NULL, is how many bytes were
- * stored: those that changed, and those in between that went with them. */
+/* pmalloc_wr_commit(), without a report; *changed, where it is not NULL, is how many bytes did. */
 enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const void *edit,
-                                        size_t n, size_t *stored, struct pmalloc_refusal *refusal);
+                                        size_t n, size_t *changed, struct pmalloc_refusal *refusal);
 
 /* Copies n bytes out, with no rare write of that pool between the first and the last. */
 enum pmalloc_status pmalloc_rare_read(void *to, const void *from, size_t n,

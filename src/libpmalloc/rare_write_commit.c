@@ -30,7 +30,8 @@ struct commit {
   uintptr_t to;
   const char *base, *edit;
   size_t n;
-  size_t stored; /* bytes */
+  size_t stored;   /* bytes, those that went with them among them */
+  size_t *changed; /* bytes that differed, where somebody asks */
 };
 
 /* The first byte in [at, end) that differs, looked for a word at a time: there is one. */
@@ -83,6 +84,8 @@ static enum pmalloc_status store(struct commit *c, size_t at, size_t end) {
   size_t last = last_of(c, first, end);
   widen(c, &first, &last);
   c->stored += last - first;
+  for (size_t i = first; c->changed && i < last; i++)
+    *c->changed += c->base[i] != c->edit[i];
   if (memcmp((const char *)c->to + first, c->base + first, last - first) == 0)
     return rare_store(c->target, c->to + first, c->edit + first, last - first);
   return store_merged(c, first, last);
@@ -107,18 +110,20 @@ static enum pmalloc_status store_all(struct commit *c) {
 }
 
 enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const void *edit,
-                                        size_t n, size_t *stored, struct pmalloc_refusal *refusal) {
+                                        size_t n, size_t *changed,
+                                        struct pmalloc_refusal *refusal) {
   struct rare_target t;
   enum pmalloc_status status = rare_enter(&t, to, n, refusal);
   if (status != PMALLOC_OK)
     return status;
-  struct commit c = {.target = &t, .to = (uintptr_t)to, .base = base, .edit = edit, .n = n};
+  struct commit c = {
+      .target = &t, .to = (uintptr_t)to, .base = base, .edit = edit, .n = n, .changed = changed};
+  if (changed)
+    *changed = 0;
   status = store_all(&c);
   if (c.stored > 0)
     rare_count(&t, c.stored);
   rare_leave(&t);
-  if (stored)
-    *stored = c.stored;
   if (status != PMALLOC_OK)
     refusal->status = status;
   return status;
