@@ -35,7 +35,7 @@ CASES = [
 ]
 
 
-def compile(program: Path, language: str, compiler: str, *more: str):
+def compiled(program: Path, language: str, compiler: str, *more: str):
     if not shutil.which(compiler):
         pytest.skip(f"needs {compiler}")
     kind = {"C": "c", "C++": "c++"}[language]
@@ -55,7 +55,7 @@ def test_every_program_says_what_is_wrong():
 
 @pytest.mark.parametrize(("program", "language", "compiler"), CASES)
 def test_refused(program: Path, language: str, compiler: str):
-    done = compile(program, language, compiler)
+    done = compiled(program, language, compiler)
     assert done.returncode != 0, "it compiles"
     errors = [line for line in done.stderr.splitlines() if "error:" in line]
     assert any(re.search(wanted(program)[language], line) for line in errors), done.stderr
@@ -63,5 +63,5 @@ def test_refused(program: Path, language: str, compiler: str):
 
 @pytest.mark.parametrize(("program", "language", "compiler"), CASES)
 def test_legal(program: Path, language: str, compiler: str):
-    done = compile(program, language, compiler, "-DLEGAL")
+    done = compiled(program, language, compiler, "-DLEGAL")
     assert (done.returncode, done.stderr) == (0, "")
