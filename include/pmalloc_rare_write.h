@@ -62,8 +62,11 @@ PMALLOC_API enum pmalloc_mechanism pmalloc_mechanism_of(struct pmalloc_pool *poo
 /* ---- openings ---- */
 
 /* Begins an opening: several rare writes to one pool, one after the other, with no other thread's
- * in between. Signals are blocked for this thread until rare_write_end(); nothing is writable
- * meanwhile but through the functions below. An opening is short: who waits for the pool, waits.
+ * in between. Signals are blocked for this thread until rare_write_end(), but those that its own
+ * instructions raise; nothing is writable meanwhile but through the functions below. An opening is
+ * short: who waits for the pool, waits. So nothing in it may wait for another: what makes, fills,
+ * protects or ends a pool, this or another, is refused with PMALLOC_ERR_NESTED (EDEADLK); fork() is
+ * not to be called.
  *
  * Returns: PMALLOC_OK; PMALLOC_ERR_NESTED: this thread has an opening already, which is a bug and
  *   reported; PMALLOC_ERR_INVALID: no pool; _DESTROYED; _NOT_RARE: its mode has no rare write.

@@ -36,6 +36,7 @@
 #include "fault_origin.h"
 #include "fault_symbol.h"
 #include "pool.h"
+#include "rare_write.h"
 #include "registry.h"
 #include "status.h"
 
@@ -50,6 +51,13 @@ static void *fail(enum pmalloc_status status) {
   if (number != 0)
     errno = number;
   return NULL;
+}
+
+/* Whether it is a pool that may be locked. */
+static enum pmalloc_status usable(const struct pmalloc_pool *pool) {
+  return !pmalloc_pool_is(pool)     ? PMALLOC_ERR_INVALID
+         : pmalloc_rare_is_inside() ? PMALLOC_ERR_NESTED
+                                    : PMALLOC_OK;
 }
 
 /* ---- the life of a pool ---- */
@@ -98,7 +106,8 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
                                          const struct pmalloc_pool_options *options) {
   struct pmalloc_pool_options wanted;
   pmalloc_pool *pool = NULL;
-  enum pmalloc_status status = read_options(&wanted, options);
+  enum pmalloc_status status =
+      pmalloc_rare_is_inside() ? PMALLOC_ERR_NESTED : read_options(&wanted, options);
   if (status == PMALLOC_OK) {
     const struct pmalloc_options inner = {.chunk_size = wanted.chunk_size,
                                           .backing = wanted.backing,
@@ -119,7 +128,8 @@ struct pmalloc_pool *pmalloc_create_pool(const char *name,
 
 struct pmalloc_pool *pmalloc_global_pool(void) {
   pmalloc_pool *pool = NULL;
-  enum pmalloc_status status = pmalloc_pool_global(&pool);
+  enum pmalloc_status status =
+      pmalloc_rare_is_inside() ? PMALLOC_ERR_NESTED : pmalloc_pool_global(&pool);
   if (status == PMALLOC_OK)
     status = pmalloc_fault_install(NULL);
   struct pmalloc_origin known;
@@ -130,14 +140,15 @@ struct pmalloc_pool *pmalloc_global_pool(void) {
 }
 
 enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool, size_t bytes) {
-  return pmalloc_pool_is(pool) ? pmalloc_pool_prealloc(pool, bytes) : PMALLOC_ERR_INVALID;
+  enum pmalloc_status status = usable(pool);
+  return status == PMALLOC_OK ? pmalloc_pool_prealloc(pool, bytes) : status;
 }
 
 static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier,
                                       uintptr_t caller) {
-  if (!pmalloc_pool_is(pool))
-    return PMALLOC_ERR_INVALID;
-  enum pmalloc_status status = pmalloc_fault_install(NULL);
+  enum pmalloc_status status = usable(pool);
+  if (status == PMALLOC_OK)
+    status = pmalloc_fault_install(NULL);
   if (status == PMALLOC_OK)
     status = pmalloc_pool_protect_as(pool, tier);
   if (status == PMALLOC_OK)
@@ -163,21 +174,22 @@ static enum pmalloc_status ended(struct pmalloc_pool *pool, enum pmalloc_status 
 }
 
 enum pmalloc_status pmalloc_destroy_pool(struct pmalloc_pool *pool) {
-  return pmalloc_pool_is(pool) ? ended(pool, pmalloc_pool_destroy(pool)) : PMALLOC_ERR_INVALID;
+  enum pmalloc_status status = usable(pool);
+  return status == PMALLOC_OK ? ended(pool, pmalloc_pool_destroy(pool)) : status;
 }
 
 enum pmalloc_status pmalloc_destroy_damaged_pool(struct pmalloc_pool *pool) {
-  return pmalloc_pool_is(pool) ? ended(pool, pmalloc_pool_destroy_damaged(pool))
-                               : PMALLOC_ERR_INVALID;
+  enum pmalloc_status status = usable(pool);
+  return status == PMALLOC_OK ? ended(pool, pmalloc_pool_destroy_damaged(pool)) : status;
 }
 
 enum pmalloc_status pmalloc_check_pool(struct pmalloc_pool *pool,
                                        struct pmalloc_corruption *found) {
   if (found)
     memset(found, 0, sizeof *found);
-  if (!pmalloc_pool_is(pool))
-    return PMALLOC_ERR_INVALID;
-  enum pmalloc_status status = pmalloc_pool_check(pool);
+  enum pmalloc_status status = usable(pool);
+  if (status == PMALLOC_OK)
+    status = pmalloc_pool_check(pool);
   if (status == PMALLOC_ERR_CORRUPT && found)
     (void)pmalloc_pool_corruption(pool, found);
   return status;
@@ -187,16 +199,16 @@ enum pmalloc_status pmalloc_check_pool(struct pmalloc_pool *pool,
 
 static void *take(struct pmalloc_pool *pool, size_t size, size_t alignment) {
   void *taken = NULL;
-  enum pmalloc_status status = PMALLOC_ERR_INVALID;
-  if (pmalloc_pool_is(pool))
+  enum pmalloc_status status = usable(pool);
+  if (status == PMALLOC_OK)
     status = pmalloc_pool_alloc(pool, size, alignment, &taken);
   return status == PMALLOC_OK ? taken : fail(status);
 }
 
 static void *take_array(struct pmalloc_pool *pool, size_t n, size_t size) {
   void *taken = NULL;
-  enum pmalloc_status status = PMALLOC_ERR_INVALID;
-  if (pmalloc_pool_is(pool))
+  enum pmalloc_status status = usable(pool);
+  if (status == PMALLOC_OK)
     status = pmalloc_pool_array(pool, n, size, &taken);
   return status == PMALLOC_OK ? taken : fail(status);
 }
@@ -242,10 +254,9 @@ char *pstrdup(struct pmalloc_pool *pool, const char *text) {
 }
 
 enum pmalloc_status pfree(struct pmalloc_pool *pool, const void *allocation) {
-  if (!pmalloc_pool_is(pool))
-    return PMALLOC_ERR_INVALID;
-  if (!allocation)
-    return PMALLOC_OK;
+  enum pmalloc_status status = usable(pool);
+  if (status != PMALLOC_OK || !allocation)
+    return status;
   return pmalloc_pool_free(pool, (void *)(uintptr_t)allocation);
 }
 

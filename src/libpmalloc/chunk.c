@@ -37,18 +37,29 @@ static size_t step(size_t bytes) {
   return bytes < PAGES_HUGE ? bytes * 2 : PAGES_HUGE;
 }
 
+/* Room for the hot bitmaps of more chunks. A rare write may be looking at those there are. */
+static enum pmalloc_status grow_freed(pmalloc_pool *pool, uint32_t n) {
+  uint32_t capacity = n < 4 ? 4 : n * 2;
+  struct link *freed = malloc(capacity * sizeof *freed), *before = pool->freed;
+  if (!freed)
+    return PMALLOC_ERR_NOMEM;
+  for (uint32_t i = 0; i < n; i++) /* keyed again for where they are now */
+    link_set(&freed[i], before[i].to, (pool->flags & PMALLOC_HARDENED) != 0);
+  pool_lock_rare(pool);
+  pool->freed = freed;
+  pool->hot_bytes += (capacity - pool->freed_capacity) * sizeof *freed;
+  pool->freed_capacity = capacity;
+  pool_unlock_rare(pool);
+  free(before);
+  return PMALLOC_OK;
+}
+
 /* The hot bitmap of a chunk, and the place for it. */
 static enum pmalloc_status add_freed(pmalloc_pool *pool, uint32_t n, size_t bytes) {
   if (n >= pool->freed_capacity) {
-    uint32_t capacity = n < 4 ? 4 : n * 2;
-    struct link *freed = realloc(pool->freed, capacity * sizeof *freed);
-    if (!freed)
-      return PMALLOC_ERR_NOMEM;
-    pool->hot_bytes += (capacity - pool->freed_capacity) * sizeof *freed;
-    pool->freed = freed;
-    for (uint32_t i = 0; i < n && pool->flags & PMALLOC_HARDENED; i++)
-      link_set(&freed[i], freed[i].to, 1); /* keyed again for where they are now */
-    pool->freed_capacity = capacity;
+    enum pmalloc_status status = grow_freed(pool, n);
+    if (status != PMALLOC_OK)
+      return status;
   }
   int keyed = (pool->flags & PMALLOC_HARDENED) != 0;
   link_set(&pool->freed[n], NULL, keyed);

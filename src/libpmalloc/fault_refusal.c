@@ -72,14 +72,15 @@ void pmalloc_refusal_report(const struct pmalloc_refusal *r, uintptr_t caller) {
   char name[32];
   pmalloc_writer_start(&w);
   pmalloc_write_text(&w, "pmalloc: rare write ");
-  if (r->address) {
+  int has_target = r->address || r->size; /* an opening has none */
+  if (has_target) {
     pmalloc_write_text(&w, "of ");
     pmalloc_write_dec(&w, r->size);
     pmalloc_write_text(&w, r->size == 1 ? " byte " : " bytes ");
   }
   pmalloc_write_text(&w, "refused: ");
   pmalloc_write_text(&w, pmalloc_status_text(r->status));
-  if (r->address)
+  if (has_target)
     write_target(&w, r);
   else
     pmalloc_write_text(&w, "\n");

@@ -37,6 +37,13 @@ static int may_fork(const struct pages *p, int may) {
   return pages_call_madvise(at, bytes, may ? MADV_DOFORK : MADV_DONTFORK);
 }
 
+/* A source that can't be read faults while nothing is open, and while that can be reported. */
+static void look_at(const volatile char *from, size_t n) {
+  size_t page = pages_page_size();
+  for (size_t at = 0; at < n; at += page - ((uintptr_t)from + at) % page)
+    (void)from[at];
+}
+
 enum pmalloc_status pages_store_through_window(const struct pages *p, void *to, const void *from,
                                                size_t n, int *left_open) {
   sigset_t all, before;
@@ -46,6 +53,7 @@ enum pmalloc_status pages_store_through_window(const struct pages *p, void *to, 
     memcpy(to, from, n);
     return PMALLOC_OK;
   }
+  look_at(from, n);
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
   if (may_fork(p, 0) != 0 || pages_set_protection(p, PROT_READ | PROT_WRITE) != 0) {

@@ -46,6 +46,10 @@ enum pmalloc_status pmalloc_rare_commit(const void *to, const void *base, const 
 enum pmalloc_status pmalloc_rare_read(void *to, const void *from, size_t n,
                                       struct pmalloc_refusal *refusal);
 
+/* Whether this thread is in an opening. It must not wait for the lock of a pool then: who has that
+ * may be waiting for the opening to end. */
+int pmalloc_rare_is_inside(void);
+
 /* What the layer above does with a refusal by a public function; the instruction that asked. */
 typedef void (*pmalloc_refused_fn)(const struct pmalloc_refusal *refusal, uintptr_t caller);
 void pmalloc_rare_on_refusal(pmalloc_refused_fn fn);

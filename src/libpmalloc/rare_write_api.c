@@ -33,7 +33,9 @@ enum pmalloc_mechanism pmalloc_mechanism_of(struct pmalloc_pool *pool) {
 }
 
 enum pmalloc_status pmalloc_make_pool_ro(struct pmalloc_pool *pool) {
-  return pmalloc_pool_is(pool) ? pmalloc_pool_make_ro(pool) : PMALLOC_ERR_INVALID;
+  return !pmalloc_pool_is(pool)     ? PMALLOC_ERR_INVALID
+         : pmalloc_rare_is_inside() ? PMALLOC_ERR_NESTED
+                                    : pmalloc_pool_make_ro(pool);
 }
 
 enum pmalloc_status rare_write_begin(struct pmalloc_pool *pool) {

@@ -4,6 +4,7 @@
  */
 #include <errno.h>
 #include <pmalloc_rare_write.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -197,7 +198,46 @@ static void test_openings(void) {
   pmalloc_pool_forget(other);
 }
 
+static sigjmp_buf back;
+static void on_fault(int number) { siglongjmp(back, number); }
+
+/* A store beside the door within an opening is answered as any other: its signal is not blocked,
+ * and the opening lives on. */
+static void test_violation_in_opening(void) {
+  pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE);
+  uint64_t *at = word(pool), value = 2;
+  const struct sigaction action = {.sa_handler = on_fault};
+  struct sigaction before;
+  OK(pmalloc_pool_protect(pool));
+  OK(rare_write_begin(pool));
+  CHECK(sigaction(SIGSEGV, &action, &before) == 0);
+  int signal = sigsetjmp(back, 1);
+  if (signal == 0)
+    *(volatile uint64_t *)at = 1;
+  CHECK(signal == SIGSEGV && *at == 0);
+  CHECK(sigaction(SIGSEGV, &before, NULL) == 0);
+  OK(pmalloc_wr_copy(at, &value, 8));
+  OK(rare_write_end(pool));
+  CHECK(*at == 2);
+  OK(pmalloc_pool_destroy(pool));
+  pmalloc_pool_forget(pool);
+}
+
 #ifdef PMALLOC_FAULT_INJECTION
+/* A source that can't be read: no window is opened for it, and the handler is called. */
+static void read_nowhere(void *at) {
+  struct sigaction action = {.sa_handler = on_fault};
+  char *nowhere = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  sigset_t now;
+  sigaction(SIGSEGV, &action, NULL);
+  if (sigsetjmp(back, 0) == 0) {
+    (void)pmalloc_wr_copy(at, nowhere, 8);
+    CHECK(0);
+  }
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  CHECK(sigismember(&now, SIGINT) == 0 && pages_is_readonly(at) == 1);
+}
+
 static void test_window(void) {
   pmalloc_pool *pool = make(PMALLOC_MODE_WR, PMALLOC_PRIVATE);
   uint64_t *at = word(pool), value = 4;
@@ -205,6 +245,7 @@ static void test_window(void) {
   pages_inject(PAGES_CALL_POKE, 0, EIO, 1);
   CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_OK && *at == 4);
   CHECK(pages_is_readonly(at) == 1);
+  CHECK(dies(read_nowhere, at) == 0);
   pages_inject(PAGES_CALL_MPROTECT, 0, ENOMEM, 0);
   CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_NOMEM);
   pages_inject(PAGES_CALL_MPROTECT, -1, 0, 0);
@@ -227,6 +268,7 @@ int main(void) {
   test_auto(PMALLOC_MODE_AUTO_WR);
   test_start();
   test_openings();
+  test_violation_in_opening();
 #ifdef PMALLOC_FAULT_INJECTION
   test_window();
 #endif
