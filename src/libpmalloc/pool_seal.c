@@ -60,6 +60,14 @@ static const struct pages *nth_mapping(void *of, size_t i) {
   return i < chunks ? nth_chunk(of, i) : nth_slab(of, i - chunks);
 }
 
+/* The same without what was made read-only before: a protect that fails makes those that it did
+ * writable again, and what is closed is to be closed all the time. */
+static const struct pages *nth_open(void *of, size_t i) {
+  const pmalloc_pool *pool = of;
+  size_t chunks = pool->cold ? pool->cold->chunks : 0;
+  return nth_mapping(of, i + (pool->mode == PMALLOC_MODE_START_WR ? chunks : pool->closed_below));
+}
+
 /* ---- what can't be undone ---- */
 
 static enum pmalloc_status seal(pmalloc_pool *pool, int *begun) {
@@ -127,7 +135,9 @@ static void set_cold_state(pmalloc_pool *pool, enum pmalloc_state state, enum pm
   if (!pool->cold)
     return;
   pool->cold->policy = pool_policy_for(pool, tier);
-  pool->cold->mode = state == PMALLOC_PROTECTED ? mode_when_protected(pool->mode) : pool->mode;
+  __atomic_store_n(&pool->cold->mode,
+                   state == PMALLOC_PROTECTED ? mode_when_protected(pool->mode) : pool->mode,
+                   __ATOMIC_RELAXED);
   __atomic_store_n(&pool->cold->state, state, __ATOMIC_RELAXED);
 }
 
@@ -149,7 +159,7 @@ static enum pmalloc_status protect(pmalloc_pool *pool, enum pmalloc_tier tier) {
   set_cold_state(pool, PMALLOC_PROTECTED, tier); /* written first, while it can be */
   status = pages_protect_all(off                         ? nothing
                              : tier == PMALLOC_IMMUTABLE ? nth_slab
-                                                         : nth_mapping,
+                                                         : nth_open,
                              pool, seal_if_wanted);
   if (status != PMALLOC_OK) {
     set_cold_state(pool, PMALLOC_OPEN, PMALLOC_PLAIN);
