@@ -11,8 +11,8 @@
  * it took. PmallocError where it is refused. */
 PyObject *pm_rare_probe(PyObject *module, PyObject *args);
 
-/* window_probe(size, times): writes 8 bytes through a window, on a mapping of that many bytes made for
- * it. */
+/* window_probe(size, times): writes 8 bytes through a window, on a mapping of that many bytes made
+ * for it. */
 PyObject *pm_window_probe(PyObject *module, PyObject *args);
 
 #endif

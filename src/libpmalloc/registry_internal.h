@@ -20,10 +20,10 @@ struct registry_record {
   const struct cold *cold;
   const struct pmalloc_shared *shared; /* another process's pool, mapped here; then no cold */
   atomic_uint destroyed;
-  atomic_uint readers;  /* lookups that are reading cold metadata right now */
-  pthread_mutex_t rare; /* held by who writes the pool's protected memory, or ends it */
+  atomic_uint readers;   /* lookups that are reading cold metadata right now */
+  pthread_mutex_t rare;  /* held by who writes the pool's protected memory, or ends it */
   _Atomic uint64_t life; /* of the process that made that lock, see pages_life(); 0: not known */
-  pmalloc_pool *pool;   /* under it; NULL when the pool is gone. Hot */
+  pmalloc_pool *pool;    /* under it; NULL when the pool is gone. Hot */
   struct pmalloc_tally tally;
   char name[];
 };
