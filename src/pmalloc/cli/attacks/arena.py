@@ -354,7 +354,7 @@ def _is_rare(target: Protected) -> bool:
     except PmallocError:
         through = False
     with memoryview(target.allocation) as view:
-        landed = view[: len(data)] == data
+        landed = bytes(view[: len(data)]) == data
     if landed != through:
         raise RuntimeError("a rare write that was refused landed, or the other way round")
     return through
