@@ -119,6 +119,8 @@ typedef struct {
 #define PM_LUCK_KEYS 1024 /* one per key of the parent dict, folded */
 #define PM_LUCK_SLOTS (PM_LUCK_KEYS + PM_KIND_COUNT + 1)
 
+#define PM_NEAR 4
+
 typedef struct {
   pm_node *nodes;
   size_t n_nodes, room_nodes;
@@ -148,6 +150,10 @@ typedef struct {
   const struct pmalloc_region *region;
   PyObject *wanted; /* preview: the one object that is looked for, or NULL */
   int preview;      /* nothing is raised, findings are kept instead */
+  struct {
+    uintptr_t start, end;
+  } near[PM_NEAR]; /* chunks in which frozen objects were met last */
+  unsigned nearest;
   pm_finding *findings;
   size_t n_findings, room_findings;
   size_t ordinary_bytes; /* of duplicates that were left out */

@@ -74,15 +74,32 @@ size_t pm_edge_count(const pm_plan *p, size_t number) {
 
 /* ---- children ------------------------------------------------------------ */
 
+/* pm_is_frozen(), which mostly is asked about neighbours. */
+static int is_frozen(pm_plan *p, PyObject *op) {
+  uintptr_t at = (uintptr_t)op;
+  struct pmalloc_where where;
+  for (size_t i = 0; i < PM_NEAR; i++)
+    if (at >= p->near[i].start && at < p->near[i].end)
+      return 1;
+  if (!pmalloc_registry_owns(at))
+    return 0;
+  if (pmalloc_registry_find(at, &where) && where.place == PMALLOC_DATA) {
+    p->near[p->nearest % PM_NEAR].start = where.chunk_start;
+    p->near[p->nearest++ % PM_NEAR].end = where.chunk_end;
+  }
+  return 1;
+}
+
 /* Objects that stay where they are: the interpreter's own static ones, and what
- * is frozen already. */
-static int is_external(PyObject *op, int kind) {
+ * is frozen already, which is said in *frozen. */
+static int is_external(pm_plan *p, PyObject *op, int kind, int *frozen) {
+  *frozen = 0;
   if (!pm_is_immortal(op))
     return 0;
   if (op == Py_None || op == Py_True || op == Py_False)
     return 1;
-  if (pmalloc_registry_owns((uintptr_t)op))
-    return 1;
+  if (is_frozen(p, op))
+    return *frozen = 1;
   switch (kind) {
   case PM_KIND_INT:
     return 1; /* the small ints */
@@ -201,15 +218,21 @@ static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key,
  * object cannot be frozen, or -1 with an exception. */
 static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge) {
   int kind = pm_kind_of(Py_TYPE(op));
-  int several_owners = !pm_has_one_owner(op);
+  int several_owners = !pm_has_one_owner(op), frozen;
   if (several_owners) {
     if (pm_map_get(&p->seen, op, edge)) {
       if (!is_key && !(*edge & PM_EDGE_EXTERNAL))
         p->nodes[*edge].where |= PM_NODE_WANTED;
       return 1;
     }
-    if (is_external(op, kind))
-      return add_external(p, op, edge) < 0 || pm_map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
+    if (is_external(p, op, kind, &frozen)) {
+      /* One edge for each is needed only for the keys of records, whose shapes are compared. The
+       * parts of an older version, most of a newer one, would be a large map that is asked once. */
+      int remembered = (is_key && luck_slot == PM_LUCK_SLOTS) || !frozen;
+      if (add_external(p, op, edge) < 0 || (remembered && pm_map_put(&p->seen, op, *edge) < 0))
+        return -1;
+      return 1;
+    }
   }
   if (kind < 0) {
     kind = kind_by_class(p, op, luck_slot, is_key, edge);

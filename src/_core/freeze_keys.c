@@ -36,15 +36,24 @@ static int may_share(const pm_plan *p, const pm_dict *d) {
   for (size_t i = 0; i < n; i++) {
     uint32_t edge = p->edges[d->edges + 2 * i];
     if (edge & PM_EDGE_EXTERNAL) {
-      /* the interpreter's own '' may; a key in a pool that can end may not */
-      PyObject *key = p->externals[edge & ~PM_EDGE_EXTERNAL];
-      if (!PyUnicode_CheckExact(key) || pm_is_frozen(key))
+      if (!PyUnicode_CheckExact(p->externals[edge & ~PM_EDGE_EXTERNAL]))
         return 0;
     } else if (pm_node_kind(&p->nodes[edge]) != PM_KIND_STR) {
       return 0;
     }
   }
   return 1;
+}
+
+/* Whether a key lies in a pool, which can end: a new table must not lead there. One that is known
+ * has equal keys of its own, and will do. */
+static int has_frozen_key(const pm_plan *p, const pm_dict *d) {
+  for (size_t i = 0; i < used_of(p, d); i++) {
+    uint32_t edge = p->edges[d->edges + 2 * i];
+    if ((edge & PM_EDGE_EXTERNAL) && pm_is_frozen(p->externals[edge & ~PM_EDGE_EXTERNAL]))
+      return 1;
+  }
+  return 0;
 }
 
 static int same_shape(const pm_plan *p, const pm_dict *a, const pm_dict *b) {
@@ -117,8 +126,11 @@ int pm_find_shapes(pm_plan *p) {
     p->shapes[d->shape].count++;
   }
   for (size_t i = 0; i < p->n_shapes; i++) {
-    if (known_table(p, &p->dicts[p->shapes[i].dict], &p->shapes[i].table) < 0)
+    pm_shape *s = &p->shapes[i];
+    if (known_table(p, &p->dicts[s->dict], &s->table) < 0)
       goto fail;
+    if (s->table == NULL && has_frozen_key(p, &p->dicts[s->dict]))
+      s->count = 0; /* no table */
   }
   for (size_t i = 0; i < p->n_dicts; i++) {
     pm_dict *d = &p->dicts[i];

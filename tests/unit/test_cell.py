@@ -574,6 +574,19 @@ def test_externals_hold_for_all_versions(name: str) -> None:
         Cell({"h": threading.Lock()}, externals=Handle)
 
 
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="no dicts share a key table")
+def test_changed_records_use_the_table_of_the_old_ones(name: str) -> None:
+    cell = Cell([{"id": n, "name": str(n), "tags": n} for n in range(100)], name=name)
+    cell.publish([{**record, "id": 7} for record in cell.get()])
+    cell.publish([{**record, "id": 8} for record in cell.get()], compact=True)
+    # 48 bytes of a dict, 40 of its values, 24 in front; a table of its own would be 88 more
+    assert cell.versions()[1].bytes < 100 * 125
+    drop_old(cell)  # type: ignore[arg-type]
+    for _ in range(100):
+        assert [record["id"] for record in cell.get()] == [8] * 100
+        assert [{**record, "more": 1}["name"] for record in cell.get()][99] == "99"
+
+
 def test_equal_keys_of_changed_records_share_a_table(name: str) -> None:
     records = {n: {"id": n, "name": f"n{n}", "tags": [n]} for n in range(1000)}
     cell = Cell(records, name=name)
@@ -589,3 +602,22 @@ def test_equal_keys_of_changed_records_share_a_table(name: str) -> None:
     for _ in range(20):
         assert [record["id"] for record in cell.get().values()] == list(range(1000))
         assert cell.get()[50] == {"id": 50, "name": "new", "tags": [50]}
+
+
+def test_a_hook_is_told_of_each_exchanged_pointer(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pmalloc import _cell
+
+    cell: Cell[object] = Cell(1, name=name)
+    told: list[tuple[str, int, bytes, bytes]] = []
+    monkeypatch.setattr(
+        _cell, "_on_rare_write", lambda pool, *facts: told.append((pool.name, *facts))
+    )
+    cell.publish(2)
+    cell.publish(3)
+    first, second = told
+    assert [first[0], second[0]] == [name, name]
+    assert first[1] == second[1] == id(cell) + object.__basicsize__
+    assert first[2] != first[3] == second[2] != second[3]
+    assert second[3] == cell._slot[0]
