@@ -30,3 +30,10 @@ pmalloc.rare_write({})  # error
 pmalloc.Pool("name").new(dict)  # error
 pmalloc.size("3")  # error
 pmalloc.log_rare_writes(3)  # error
+pmalloc.Cell()  # error
+pmalloc.Cell([1], "name")  # error
+pmalloc.Cell([1]).publish("text")  # error
+pmalloc.Cell([1]).publish([2], True)  # error
+pmalloc.Cell([1]).version = 2  # error
+pmalloc.Cell([1]).retire("1")  # error
+pmalloc.Cell([1]).on_publish(print, 1)  # error

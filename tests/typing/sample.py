@@ -54,6 +54,32 @@ def pools() -> None:
     pmalloc.Pool("plans").protect(seal=True)
 
 
+def cells() -> None:
+    cell = pmalloc.Cell({"hosts": ["a", "b"]}, name="cell", seal=False, on_violation="oops")
+    assert_type(cell, pmalloc.Cell[dict[str, list[str]]])
+    assert_type(cell.get(), dict[str, list[str]])
+    assert_type(cell.get_versioned(), tuple[int, dict[str, list[str]]])
+    assert_type(cell.version, int)
+    assert_type(cell.name, str)
+    changed = dict(cell.get())
+    changed["hosts"] = ["c"]
+    assert_type(cell.publish(changed), int)
+    assert_type(cell.publish(cell.get(), compact=True), int)
+    assert_type(cell.versions(), list[pmalloc.CellVersion])
+    assert_type(cell.versions()[0].shares_with, tuple[int, ...])
+    assert_type(cell.retire(1), None)
+    assert_type(cell.retire(2, force=True), None)
+
+    @cell.on_publish
+    def tell(which: pmalloc.Cell[dict[str, list[str]]], old: int, new: int) -> None:
+        print(which.get(), old, new)
+
+    cell.remove_on_publish(tell)
+    optional: pmalloc.Cell[int | None] = pmalloc.Cell(None, externals=(Path,))
+    assert_type(optional.get(), int | None)
+    optional.publish(3)
+
+
 def shared() -> None:
     pool = pmalloc.Pool("weights", backing="memfd")
     pool.protect(immutable=True)
