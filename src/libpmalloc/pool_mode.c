@@ -76,8 +76,8 @@ void pool_close_full(pmalloc_pool *pool) {
   }
 }
 
-void pool_close_again(pmalloc_pool *pool) {
-  for (uint32_t n = 0; pool->cold && n < pool->cold->chunks; n++) {
+void pool_close_again(pmalloc_pool *pool, uint32_t first) {
+  for (uint32_t n = first; pool->cold && n < pool->cold->chunks; n++) {
     struct cold_chunk *chunk = cold_chunk_at(pool->cold, n);
     /* It was read-only a moment ago, so the mapping is there, and no more of them are needed. */
     if (cold_closed(chunk) && pool->policy != PMALLOC_OFF &&

@@ -37,10 +37,11 @@ static const struct pages *nth_chunk(void *of, size_t i) {
 }
 
 /* All or nothing includes what was closed before. */
-static enum pmalloc_status closed_again(pmalloc_pool *pool, enum pmalloc_status status) {
+static enum pmalloc_status closed_again(pmalloc_pool *pool, uint32_t first,
+                                        enum pmalloc_status status) {
   int reason = errno;
   if (status != PMALLOC_OK && pool->state == PMALLOC_OPEN)
-    pool_close_again(pool);
+    pool_close_again(pool, first);
   errno = reason;
   return status;
 }
@@ -60,12 +61,17 @@ static const struct pages *nth_mapping(void *of, size_t i) {
   return i < chunks ? nth_chunk(of, i) : nth_slab(of, i - chunks);
 }
 
-/* The same without what was made read-only before: a protect that fails makes those that it did
- * writable again, and what is closed is to be closed all the time. */
+/* That many chunks, the first ones, are read-only before the pool is. */
+static uint32_t closed_ones(const pmalloc_pool *pool) {
+  if (pool->mode != PMALLOC_MODE_START_WR)
+    return pool->closed_below;
+  return pool->cold ? pool->cold->chunks : 0;
+}
+
+/* All mappings but those: a protect that fails makes what it protected writable again, and what is
+ * closed is to be closed all the time. */
 static const struct pages *nth_open(void *of, size_t i) {
-  const pmalloc_pool *pool = of;
-  size_t chunks = pool->cold ? pool->cold->chunks : 0;
-  return nth_mapping(of, i + (pool->mode == PMALLOC_MODE_START_WR ? chunks : pool->closed_below));
+  return nth_mapping(of, i + closed_ones(of));
 }
 
 /* ---- what can't be undone ---- */
@@ -164,7 +170,7 @@ static enum pmalloc_status protect(pmalloc_pool *pool, enum pmalloc_tier tier) {
   if (status != PMALLOC_OK) {
     set_cold_state(pool, PMALLOC_OPEN, PMALLOC_PLAIN);
     pool->half = PMALLOC_PLAIN;
-    return closed_again(pool, status);
+    return closed_again(pool, closed_ones(pool), status);
   }
   pool->state = PMALLOC_PROTECTED;
   pool->mode = mode_when_protected(pool->mode);
@@ -186,7 +192,7 @@ static enum pmalloc_status make_immutable(pmalloc_pool *pool) {
     status = pages_close_all(nth_chunk, pool, &pool->file, off, protect_rest);
   if (status != PMALLOC_OK && pool->file.inode)
     pages_file_cut(&pool->file, end);
-  (void)closed_again(pool, status);
+  (void)closed_again(pool, 0, status); /* all were mapped anew */
   return pool->half == PMALLOC_PLAIN ? status : PMALLOC_ERR_HALF_SEALED;
 }
 
