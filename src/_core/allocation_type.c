@@ -43,8 +43,11 @@ static int get_buffer(PyObject *op, Py_buffer *view, int flags) {
   }
   int readonly = state == PMALLOC_PROTECTED || pm_is_readonly(self->address);
   if (readonly && (flags & PyBUF_WRITABLE) == PyBUF_WRITABLE) {
-    PyErr_Format(PyExc_BufferError, "no writable view of this allocation: %spool '%U' is protected",
-                 state == PMALLOC_PROTECTED ? "" : "its chunk of ", self->pool->name);
+    PyErr_Format(PyExc_BufferError,
+                 state == PMALLOC_PROTECTED
+                     ? "no writable view of this allocation: pool '%U' is protected"
+                     : "no writable view of this allocation: its chunk of pool '%U' is protected",
+                 self->pool->name);
     view->obj = NULL;
     return -1;
   }
