@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
 
-from . import _core, _handler, _handler_state, _origin
+from . import _core, _handler, _handler_state, _origin, _rare_fallback
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +24,7 @@ _live: dict[str, Pool] = {}
 
 type Policy = Literal["oops", "warn", "audit", "off"]
 type Mode = Literal["ro", "wr", "auto_ro", "auto_wr", "start_wr"]
+_NO_DOOR = ("mprotect", "none")
 _WARN = 1 << 2  # PMALLOC_WARN
 _AUDIT = 1 << 3  # PMALLOC_AUDIT
 
@@ -88,6 +89,10 @@ class Pool(_core.Pool):
         MemoryError: out of memory.
         OSError: the kernel refused to install a signal handler, or has no memfd.
 
+    Warns:
+        RuntimeWarning: once a process: its mode has rare writes, and they can't be made without
+            opening pages for a moment. It says why; `stats` has the way as "rare_write".
+
     Idea: the Linux kernel's pmalloc (Igor Stoppa, 2017-2018).
     """
 
@@ -104,11 +109,13 @@ class Pool(_core.Pool):
         _global: bool = False,
     ) -> None:
         # __new__ took them
-        del chunk_size, backing, redzones, hardened, on_violation, mode, _global
+        del chunk_size, redzones, hardened, on_violation, _global
         if name in _live:
             raise ValueError(
                 f"a live pool has the name {name!r} already; destroy it first, or choose another"
             )
+        if mode in {"wr", "auto_wr", "start_wr"} and self.stats()["rare_write"] in _NO_DOOR:
+            _rare_fallback.tell(name, backing)
         _handler.install()  # guard pages are there to be hit before protect() too
         _expect_violations()
         _live[name] = self

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
+from child import in_child
 from sandboxed import IO_URING_SETUP, MEMFD_CREATE, MSEAL, PROCESS_VM_READV, TGKILL, sandboxed
 from test_cli_doctor_bare import bare
 from typer.testing import CliRunner
@@ -21,7 +22,7 @@ from typer.testing import CliRunner
 from pmalloc.cli import probes
 from pmalloc.cli.app import app
 from pmalloc.cli.attacks import arena
-from pmalloc.cli.probes import memory, process, python, signals
+from pmalloc.cli.probes import memory, process, python, rare_write, signals
 
 
 def test_doctor_in_a_sandbox():
@@ -104,6 +105,8 @@ def test_a_process_that_is_told_to_protect_nothing():
     assert rows["environment"]["status"] == "note"
     assert rows["protect()"]["status"] == "broken"
     assert "PMALLOC_RODATA" in rows["protect()"]["detail"]
+    assert rows["rare writes, private"]["measured"]["mechanism"] == "plain"
+    assert rows["rare writes by a window"]["detail"] == "not tried"
 
 
 def test_a_violation_that_hangs(monkeypatch):
@@ -181,6 +184,61 @@ def test_other_machines(monkeypatch):
     assert "fork" in finding.remedy
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
     assert signals.single_step().detail == "not on aarch64"
+
+
+# ---- rare writes ----
+
+
+def test_rare_writes_and_what_they_cost():
+    rows = found()
+    for name, mechanism in (("private", "proc_mem"), ("memfd", "memfd")):
+        row = rows[f"rare writes, {name}"]
+        assert row["status"] == "ok", row
+        assert row["measured"]["mechanism"] == mechanism
+        assert 0 < row["measured"]["microseconds"] < 1000
+        assert row["detail"].endswith(f"{row['measured']['microseconds']:.2f} us for 8 bytes")
+    window = rows["rare writes by a window"]
+    assert window["measured"].keys() == {
+        *("mechanism", "microseconds", "microseconds_second_thread"),
+    }
+    assert rows["rare writes by a key"]["detail"].endswith("; kept for a later version")
+    assert rows["protect()"]["measured"] == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_rare_writes_without_proc(tmp_path):
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/null").touch()
+
+    def work() -> None:
+        os.chroot(tmp_path)
+        os.chdir("/")
+        private, memfd = rare_write.private(), rare_write.memfd()
+        assert private.status == "missing"
+        assert private.detail.startswith("by a window, because there is no /proc; ")
+        assert private.measured["mechanism"] == "mprotect"
+        assert "makes its chunk writable for a moment" in private.consequence
+        assert private.remedy.startswith("mount it before the first write-rare pool is made")
+        assert (memfd.status, memfd.measured["mechanism"]) == ("ok", "memfd")
+
+    in_child(work)
+
+
+def test_rare_writes_that_are_refused(monkeypatch):
+    why = ("the kernel says no", "ask it nicely")
+    monkeypatch.setattr(
+        rare_write, "_tried", lambda _: {"by": "mprotect", "each": 5.0, "why": list(why)}
+    )
+    finding = rare_write.private()
+    assert finding.status == "missing"
+    assert finding.detail == "by a window, because the kernel says no; 5.00 us for 8 bytes"
+    assert finding.remedy == "ask it nicely" and finding.consequence
+    monkeypatch.setattr(rare_write, "_tried", lambda _: {"killed": 11})
+    assert rare_write.memfd().detail == "the attempt was killed"
+    monkeypatch.setattr(arena, "in_arena", lambda _: {"failed": "mprotect is refused"})
+    assert (rare_write.window().status, rare_write.window().detail) == (
+        *("missing", "mprotect is refused"),
+    )
 
 
 def test_a_kernel_that_guards_proc_mem(monkeypatch):

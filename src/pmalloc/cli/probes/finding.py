@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pmalloc.cli.attacks import arena, calls
@@ -26,6 +26,7 @@ class Finding:
     detail: str
     consequence: str = ""  # where it is not ok
     remedy: str = ""
+    measured: dict[str, float | str] = field(default_factory=dict[str, "float | str"])  # for JSON
 
 
 def tried(work: Callable[[], str]) -> str | None:
