@@ -70,6 +70,7 @@ static const
                     POOL(state),
                     POOL(tier),
                     POOL(backing),
+                    POOL(mode),
                     POOL(id),
                     POOL(cold),
                     POOL(record),
@@ -86,6 +87,7 @@ static const
                     COLD(id),
                     COLD(state),
                     COLD(policy),
+                    COLD(mode),
                     COLD(chunks),
                     COLD(segment),
                     COLD(name),
@@ -97,10 +99,12 @@ static const
                     CHUNK(index),
                     CHUNK(kind),
                     CHUNK(used),
+                    CHUNK(closed),
 
                     SIZE("record", struct registry_record),
                     FIELD("record.violations", struct registry_record, tally.violations),
                     FIELD("record.tainted", struct registry_record, tally.tainted),
+                    FIELD("record.rare_writes", struct registry_record, tally.rare_writes),
 
                     SIZE("slab", struct cold_slab),
                     SLAB(pages),

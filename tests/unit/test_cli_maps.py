@@ -1,5 +1,6 @@
 """`pmalloc maps`: another process, read from outside; and what is read may be anything."""
 
+import dataclasses
 import json
 import os
 import random
@@ -136,6 +137,84 @@ def test_policies_and_what_they_let_happen():
     assert rows["warn"].endswith("warn, tainted, 1 write")
     assert rows["audit"].endswith("audit, 2 writes")
     assert rows["off"].split()[-1] == "off"
+
+
+MODES = """
+kept = []
+for mode in ("ro", "wr", "auto_ro", "auto_wr", "start_wr"):
+    for state in ("open", "protected"):
+        pool = pmalloc.Pool(f"{mode}-{state}", mode=mode, chunk_size=4096)
+        kept += [pool.copy(bytes(4000)) for _ in range(3)]
+        if state == "protected":
+            pool.protect()
+from pmalloc import _core
+_core.rare_probe(kept[9], b"changed", 3)
+sealed = pmalloc.Pool("became-ro", mode="wr")
+sealed.copy(b"x")
+sealed.protect()
+sealed.make_ro()
+pmalloc.Pool("empty-wr", mode="wr")
+"""
+
+
+def test_modes_and_closed_chunks():
+    with running(MODES) as child:
+        seen = beacon.look(child.pid)
+        done = command("maps", str(child.pid))
+    assert done.returncode == 0, done.stdout
+    pools = {pool.name: pool for pool in seen.pools if pool.name != "shared keys"}
+    assert not any(pool.problems for pool in pools.values())
+    told = {name: pool.mode for name, pool in pools.items()}
+    assert told == {
+        **{f"{mode}-open": mode for mode in ("ro", "wr", "auto_ro", "auto_wr", "start_wr")},
+        **{f"{mode}-protected": "ro" for mode in ("ro", "auto_ro")},
+        **{f"{mode}-protected": "wr" for mode in ("wr", "auto_wr", "start_wr")},
+        "became-ro": "ro",
+        "empty-wr": "wr",
+    }
+    closed = {name: [chunk.closed for chunk in pool.chunks] for name, pool in pools.items()}
+    pages = {name: [chunk.mode for chunk in pool.chunks] for name, pool in pools.items()}
+    assert closed["wr-open"] == closed["ro-open"] == [False] * 3
+    assert closed["auto_ro-open"] == closed["auto_wr-open"] == [True, True, False]
+    assert pages["auto_ro-open"] == pages["auto_wr-open"] == ["r--p", "r--p", "rw-p"]
+    assert closed["start_wr-open"] == [True] * 3 and pages["start_wr-open"] == ["r--p"] * 3
+    assert pools["wr-protected"].rare_writes == 3
+    assert pools["start_wr-open"].rare_writes == 3  # copy() is one
+    rows = {line.split()[0]: line.rstrip() for line in done.stdout.splitlines() if line.strip()}
+    assert rows["wr-protected"].endswith(" wr, 3 rare writes")
+    assert rows["became-ro"].endswith(" ro")
+    assert "r--p closed" in done.stdout
+
+
+def test_modes_that_do_not_fit():
+    """The hot word is anybody's to write; the protected one is held against it."""
+    code = """
+    pool = pmalloc.Pool("p", mode="wr"); pool.copy(b"x"); pool.protect()
+    half = pmalloc.Pool("half", mode="auto_ro", chunk_size=4096)
+    for _ in range(3):
+        half.copy(bytes(4000))
+    """
+    with running(code) as child:
+        with process.Process(child.pid) as reading:
+            mappings = reading.mappings()
+            [mark], _ = beacon.find(reading, mappings)
+            forged = [
+                dataclasses.replace(m, mode="rw-p") if m.mode == "r--p" else m for m in mappings
+            ]
+            pools = {p.name: p for p in beacon.read_pools(reading, mark, process.Mappings(forged))}
+            assert pools["half"].problems == [
+                f"chunk {n} is writable, and it was closed" for n in (0, 1)
+            ]
+            offset, size = mark.fields["pool.mode"]
+            with open(f"/proc/{child.pid}/mem", "r+b", buffering=0) as memory:
+                for number, problem in (
+                    (0, "its mode is ro, and its protected metadata says wr"),
+                    (77, "its metadata is damaged: its mode is 77, and there is no such mode"),
+                ):
+                    memory.seek(pools["p"].address + offset)
+                    memory.write(number.to_bytes(size, "little"))
+                    [p] = [p for p in beacon.read_pools(reading, mark, mappings) if p.name == "p"]
+                    assert p.problems == [problem]
 
 
 def kernel_tells_seals() -> bool:

@@ -47,6 +47,7 @@ _LARGEST_MAPPING_SEARCHED = 64 << 20
 _TRIES = 6
 _SEALED = ("sealed", "immutable")
 _POLICIES = ("", "oops", "warn", "audit", "off")  # as numbered in pmalloc.h
+_MODES = ("ro", "wr", "auto_ro", "auto_wr", "start_wr")  # as numbered in pmalloc.h
 _OFF = "off"
 _TALLY = ("pool.record", "record", "record.violations", "record.tainted")
 
@@ -108,6 +109,7 @@ class Chunk:
     mode: str  # what the kernel says: "r--p", "rw-p"; "?" where it is not mapped
     backing: str  # "private", "memfd"
     sealed: bool | None  # by mseal, says the kernel; None: it says nothing
+    closed: bool = False  # read-only, says the pool, although the pool is open
 
 
 @dataclass(slots=True)
@@ -127,6 +129,8 @@ class PoolSeen:
     policy: str = ""  # what follows a violation; "" where that version does not say
     tainted: bool = False  # `warn` made a page of it writable
     violations: int | None = None  # writes that its policy let happen
+    mode: str = ""  # ro, wr, auto_ro, auto_wr, start_wr; "" where that version does not say
+    rare_writes: int | None = None  # that were made
     chunks: list[Chunk] = field(default_factory=list[Chunk])
     problems: list[str] = field(default_factory=list[str])
 
@@ -281,12 +285,15 @@ def _pool(
         for name in ("used_bytes", "allocations", "objects"):
             if f"pool.{name}" in beacon.fields:
                 setattr(pool, name, beacon.word(raw, f"pool.{name}"))
+        pool.mode = _mode(beacon, raw, "pool.mode")
         cold = beacon.word(raw, "pool.cold")
         known = all(name in beacon.fields for name in _TALLY)
         if known and (record := beacon.word(raw, "pool.record")):
             tally = read_exactly(memory, record, beacon.fields["record"][1])
             pool.violations = beacon.word(tally, "record.violations")
             pool.tainted = beacon.word(tally, "record.tainted") != 0
+            if "record.rare_writes" in beacon.fields:
+                pool.rare_writes = beacon.word(tally, "record.rare_writes")
         if cold:
             _cold(memory, beacon, mappings, pool, cold, room)
             _slabs(memory, beacon, pool, beacon.word(raw, "pool.slabs"))
@@ -310,6 +317,9 @@ def _cold(
         if number >= len(_POLICIES):
             raise Broken(f"its policy is {number}, and there is no such policy")
         pool.policy = _POLICIES[number]
+    mode = _mode(beacon, raw, "cold.mode")
+    if mode != pool.mode and pool.state != "open":
+        pool.problems.append(f"its mode is {pool.mode}, and its protected metadata says {mode}")
     count = beacon.word(raw, "cold.chunks")
     if count > room:
         raise Broken(f"it has {count} chunks")
@@ -331,6 +341,15 @@ def _cold(
         raise Broken(f"it has {count} chunks, and segments for {len(pool.chunks)}")
 
 
+def _mode(beacon: Beacon, raw: bytes, name: str) -> str:
+    if name not in beacon.fields:
+        return ""
+    number = beacon.word(raw, name)
+    if number >= len(_MODES):
+        raise Broken(f"its mode is {number}, and there is no such mode")
+    return _MODES[number]
+
+
 def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base: int) -> None:
     pages = base + beacon.fields["chunk.pages"][0]
     address = beacon.word(raw, "pages.base", pages)
@@ -342,6 +361,8 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
         pool.problems.append(f"chunk {index} has more used bytes than bytes")
         used = size
     chunk = Chunk(index, address, size, "raw" if raw_kind else "objects", used, "?", "?", None)
+    if "chunk.closed" in beacon.fields:
+        chunk.closed = beacon.word(raw, "chunk.closed", base) != 0
     pool.chunks.append(chunk)
     pool.bytes += size
     covering = mappings.of(address, size) if size else None
@@ -357,10 +378,12 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
             pool.problems.append(f"chunk {index} is not sealed, and the pool is {pool.state}")
     pool.backing = chunk.backing
     writable = any(mode[1] == "w" for mode in modes)
-    if writable and not (
-        pool.state in {"open", "destroyed"} or pool.tainted or pool.policy == _OFF
-    ):
+    if not writable or pool.state == "destroyed" or pool.tainted or pool.policy == _OFF:
+        return
+    if pool.state != "open":
         pool.problems.append(f"chunk {index} is writable, and the pool is {pool.state}")
+    elif chunk.closed:
+        pool.problems.append(f"chunk {index} is writable, and it was closed")
 
 
 def _slabs(memory: Memory, beacon: Beacon, pool: PoolSeen, at: int) -> None:

@@ -70,17 +70,19 @@ def _show(out: Console, seen: ProcessSeen, every: bool) -> None:
         out.print("it changed during each of several readings: this is the last one")
     shown = seen.pools if every else alive
     policies = any(pool.policy not in {"", "oops"} for pool in shown)
+    modes = any(pool.mode not in {"", "ro"} for pool in shown)
     if shown:
         rows = table(
             *("pool", "state", "bytes", "used", "allocations", "objects", "pages", "backing"),
+            *(("mode",) if modes else ()),
             *(("policy",) if policies else ()),
             right=("bytes", "used", "allocations", "objects"),
         )
         for pool in shown:
-            rows.add_row(*_pool_row(pool, policies))
+            rows.add_row(*_pool_row(pool, modes, policies))
             chunks = pool.chunks if every or len(pool.chunks) <= _FEW else pool.chunks[: _FEW - 1]
             for chunk in chunks:
-                rows.add_row(*_chunk_row(chunk), *([""] if policies else []), style="dim")
+                rows.add_row(*_chunk_row(chunk), *[""] * (modes + policies), style="dim")
             if rest := len(pool.chunks) - len(chunks):
                 rows.add_row(f"  ... {rest} more chunks: --all", style="dim")
         out.print(rows)
@@ -95,7 +97,7 @@ def _number(n: int | None) -> str:
     return "?" if n is None else f"{n:,}"
 
 
-def _pool_row(pool: PoolSeen, policies: bool) -> tuple[Text | str, ...]:
+def _pool_row(pool: PoolSeen, modes: bool, policies: bool) -> tuple[Text | str, ...]:
     return (
         Text(pool.name, style="bold"),
         Text(pool.state, style=_STYLES.get(pool.state, "")),
@@ -105,8 +107,15 @@ def _pool_row(pool: PoolSeen, policies: bool) -> tuple[Text | str, ...]:
         _number(pool.objects),
         "",
         pool.backing,
+        *((_mode(pool),) if modes else ()),
         *((_policy(pool),) if policies else ()),
     )
+
+
+def _mode(pool: PoolSeen) -> str:
+    """`wr, 3 rare writes`."""
+    made = pool.rare_writes
+    return pool.mode + (f", {made:,} rare write{'s' * (made != 1)}" if made else "")
 
 
 def _policy(pool: PoolSeen) -> Text:
@@ -125,6 +134,6 @@ def _chunk_row(chunk: Chunk) -> tuple[str, ...]:
         size(chunk.used_bytes),
         "",
         "",
-        chunk.mode + (" sealed" if chunk.sealed else ""),
+        chunk.mode + (" sealed" if chunk.sealed else "") + (" closed" if chunk.closed else ""),
         "",
     )
