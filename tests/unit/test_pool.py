@@ -59,6 +59,10 @@ def test_a_new_pool_is_empty(name: str):
         "violations": 0,
         "violations_stepped": 0,
         "violations_dropped": 0,
+        "mode": "ro",
+        "rare_write": "none",
+        "rare_writes": 0,
+        "rare_bytes": 0,
     }
     assert pool.name == name
     assert pool.root is None
