@@ -14,6 +14,8 @@
 
 #include "../libpmalloc/rare_write.h"
 
+#include <errno.h>
+
 static const char *name_of(const pm_pool *self) { return PyUnicode_AsUTF8(self->name); }
 
 enum pmalloc_state pm_pool_state(const pm_pool *self) { return pmalloc_pool_state(self->pool); }
@@ -374,6 +376,17 @@ static PyObject *make_ro(PyObject *op, PyObject *unused) {
   if (status == PMALLOC_ERR_INVALID)
     return PyErr_Format(PmError, "cannot make pool '%U' read-only: it is open; protect() it first",
                         self->name);
+  if (status == PMALLOC_ERR_UNSUPPORTED) { /* that word is as sealed as the rest */
+    PyObject *text = PyUnicode_FromFormat(
+        "cannot make pool '%U' read-only: it is sealed, and /proc/self/mem can't be written here; "
+        "it stays write-rare",
+        self->name);
+    PyObject *args = text == NULL ? NULL : Py_BuildValue("(iN)", EOPNOTSUPP, text);
+    if (args != NULL)
+      PyErr_SetObject(PyExc_OSError, args);
+    Py_XDECREF(args);
+    return NULL;
+  }
   return refuse(self, status, "make read-only");
 }
 

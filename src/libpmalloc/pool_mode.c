@@ -100,8 +100,10 @@ static enum pmalloc_status forbid(pmalloc_pool *pool) {
   }
   if (pages_poke((uintptr_t)word, &ro, sizeof ro) == 0)
     return PMALLOC_OK;
-  if (pool->tier != PMALLOC_PLAIN)
+  if (pool->tier != PMALLOC_PLAIN) {
+    errno = EOPNOTSUPP;
     return PMALLOC_ERR_UNSUPPORTED;
+  }
   const struct cold_slab *slab = pool->slabs;
   while (slab->older) /* it lies in the first */
     slab = slab->older;

@@ -72,8 +72,10 @@ enum pmalloc_mechanism pmalloc_rare_mechanism(const pmalloc_pool *pool) {
 static enum pmalloc_status through_window(const struct rare_target *t, void *to, const void *from,
                                           size_t n) {
   int left_open = 0;
-  if (t->pool->tier != PMALLOC_PLAIN || t->pool->half != PMALLOC_PLAIN)
+  if (t->pool->tier != PMALLOC_PLAIN || t->pool->half != PMALLOC_PLAIN) {
+    errno = EOPNOTSUPP;
     return PMALLOC_ERR_UNSUPPORTED;
+  }
   enum pmalloc_status status =
       pages_store_through_window(&t->chunk->pages, to, from, n, &left_open);
   if (left_open)

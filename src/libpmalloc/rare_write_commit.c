@@ -83,12 +83,16 @@ static enum pmalloc_status store(struct commit *c, size_t at, size_t end) {
   size_t first = end - at > pages_page_size() ? at : first_of(c, at, end);
   size_t last = last_of(c, first, end);
   widen(c, &first, &last);
+  const int merge = memcmp((const char *)c->to + first, c->base + first, last - first) != 0;
+  enum pmalloc_status status =
+      merge ? store_merged(c, first, last)
+            : rare_store(c->target, c->to + first, c->edit + first, last - first);
+  if (status != PMALLOC_OK)
+    return status;
   c->stored += last - first;
   for (size_t i = first; c->changed && i < last; i++)
     *c->changed += c->base[i] != c->edit[i];
-  if (memcmp((const char *)c->to + first, c->base + first, last - first) == 0)
-    return rare_store(c->target, c->to + first, c->edit + first, last - first);
-  return store_merged(c, first, last);
+  return status;
 }
 
 static enum pmalloc_status store_all(struct commit *c) {

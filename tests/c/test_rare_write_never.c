@@ -131,6 +131,7 @@ static void test_sealed(void) {
   }
   CHECK(pmalloc_mechanism_of(pool) == PMALLOC_BY_NONE);
   CHECK(pmalloc_wr_copy(at, &value, 8) == PMALLOC_ERR_UNSUPPORTED && *at == 3);
+  CHECK(errno == EOPNOTSUPP);
   OK(rare_write_begin(pool)); /* to know that nobody else writes */
   CHECK(pmalloc_wr_add(at, 8, 1) == PMALLOC_ERR_UNSUPPORTED && *at == 3);
   OK(rare_write_end(pool));
