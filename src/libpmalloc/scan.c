@@ -219,6 +219,10 @@ static void reach_word(struct reach *reach, uintptr_t to) {
   if (!pmalloc_registry_find(to, &where) || where.place != PMALLOC_DATA ||
       where.object_start == 0 || where.object_end <= to)
     return;
+  /* One object refers to another by its beginning. What lies unused beside a str's flags is as it
+   * was in ordinary memory, and may be half an address. */
+  if (where.kind == PMALLOC_OBJECTS && to != where.object_start)
+    return;
   reach->near[slot].start = where.chunk_start;
   reach->near[slot].end = where.chunk_end;
   if (where.pool_id == reach->self)
