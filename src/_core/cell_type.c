@@ -220,3 +220,13 @@ PyObject *pm_cell_own_get(PyObject *module, PyObject *type) {
   Py_XDECREF(method);
   return bad < 0 ? NULL : Py_NewRef(Py_None);
 }
+
+PyObject *pm_write_unraisable(PyObject *module, PyObject *args) {
+  PyObject *error, *obj;
+  (void)module;
+  if (!PyArg_ParseTuple(args, "O!O:write_unraisable", PyExc_BaseException, &error, &obj))
+    return NULL;
+  PyErr_SetRaisedException(Py_NewRef(error));
+  PyErr_WriteUnraisable(obj);
+  Py_RETURN_NONE;
+}

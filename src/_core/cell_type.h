@@ -16,4 +16,7 @@ PyObject *pm_freeze_version(PyObject *module, PyObject *args);
 /* own_get(type): the specialised calls want a method of exactly the object's type. */
 PyObject *pm_cell_own_get(PyObject *module, PyObject *type);
 
+/* write_unraisable(error, obj): hands an exception to sys.unraisablehook. */
+PyObject *pm_write_unraisable(PyObject *module, PyObject *args);
+
 #endif

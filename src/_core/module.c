@@ -182,6 +182,8 @@ static PyMethodDef methods[] = {
      "to."},
     {"clear_stack", pm_clear_stack, METH_NOARGS,
      "clear_stack($module, /)\n--\n\nPuts zeroes where returned functions had their variables."},
+    {"write_unraisable", pm_write_unraisable, METH_VARARGS,
+     "write_unraisable($module, error, obj, /)\n--\n\nHands it to sys.unraisablehook."},
     {"cell_own_get", pm_cell_own_get, METH_O,
      "cell_own_get($module, type, /)\n--\n\nMakes get() a method of the type itself."},
     {"set_resolver", set_resolver, METH_VARARGS,

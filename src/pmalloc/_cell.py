@@ -9,7 +9,7 @@ from collections import deque
 from itertools import count
 from typing import TYPE_CHECKING, Any, NamedTuple, Never, final
 
-from . import _core
+from . import _core, _rare
 from ._fair_lock import FairLock
 from ._pools import Pool, _live, give_up, pools
 
@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from ._objects import Externals
     from ._pools import Policy
     from ._references import Reference
-
-# What pmalloc.log_rare_writes() sets: it is told of each pointer that was exchanged, after the
-# store: the cell's pool, the address, the bytes before and after.
-_on_rare_write: Callable[[Pool, int, bytes, bytes], None] | None = None
 
 _numbers = count(1)
 _SUFFIX = 20  # bytes of a pool's name that are kept for "@" and a version's number
@@ -139,6 +135,14 @@ class _Book:
                     f"cannot publish a compact version of cell {self.name!r}: its copy still "
                     f"points into pool {name!r}"
                 )
+
+    def forget_events(self) -> None:
+        """After an exception: those of this thread, lest others wait for it."""
+        me = threading.get_ident()
+        with self.turn:
+            if self.calling != me:  # else it is a callback's own publish that failed
+                self.events = deque(event for event in self.events if event.thread != me)
+                self.turn.notify_all()
 
     def held_by(self, version: _Version) -> tuple[list[int], list[str]]:
         """Which other versions, and which pools of others, point into a version; looked up now."""
@@ -380,6 +384,21 @@ class Cell[T](_core.Cell[T]):
             ExceptionGroup: callbacks raised. The version is published, and all were called.
         """
         book = _books[id(self)]
+        try:
+            number, told = self._publish(book, obj, compact)
+            try:
+                if _rare._sink is not None:
+                    _rare.note(book.name, self._slot[1], f"Cell.current (version {number})", *told)
+            except Exception as error:  # noqa: BLE001 - as in a block of rare_write()
+                _core.write_unraisable(error, self)
+            self._call_back(book)
+        except BaseException:
+            book.forget_events()
+            raise
+        return number
+
+    def _publish(self, book: _Book, obj: T, compact: bool) -> tuple[int, tuple[bytes, bytes]]:
+        """The new version's number; the slot's bytes before and after."""
         with book.lock:
             if book.busy:
                 raise _core.PmallocError(
@@ -389,8 +408,9 @@ class Cell[T](_core.Cell[T]):
             try:
                 old = self.version
                 made, version = book.make(obj, compact)
+                before = self._slot[0]
                 try:
-                    self._store(book, version)
+                    self._swap(version)
                 except BaseException as error:
                     version = None
                     _discard(made.pool, error)
@@ -400,19 +420,9 @@ class Cell[T](_core.Cell[T]):
                 event = _Event(old, made.number)
                 with book.turn:
                     book.events.append(event)
+                return made.number, (before, self._slot[0])
             finally:
                 book.busy = False
-        self._call_back(book)
-        return made.number
-
-    def _store(self, book: _Book, version: object) -> None:
-        hook = _on_rare_write
-        if hook is None:
-            self._swap(version)
-            return
-        before, address = self._slot
-        self._swap(version)
-        hook(book.pool, address, before, self._slot[0])
 
     def _call_back(self, book: _Book) -> None:
         """Calls the callbacks for what this thread published, when those before have returned."""
@@ -421,33 +431,27 @@ class Cell[T](_core.Cell[T]):
         published: list[int] = []
         if book.calling == me:
             return  # published by a callback: its turn comes when that has returned
-        try:
-            while True:
-                with book.turn:
-                    if all(event.thread != me for event in book.events):
-                        break
-                    while book.calling is not None or book.events[0].thread != me:
-                        book.turn.wait()
-                    book.calling = me
-                    event = book.events[0]
-                    callbacks = tuple(book.callbacks)
-                published.append(event.new)
-                try:
-                    for callback in callbacks:
-                        try:
-                            callback(self, event.old, event.new)
-                        except Exception as error:  # noqa: BLE001 - it is raised below
-                            errors.append(error)
-                finally:
-                    with book.turn:
-                        book.events.popleft()
-                        book.calling = None
-                        book.turn.notify_all()
-        except BaseException:
+        while True:
             with book.turn:
-                book.events = deque(event for event in book.events if event.thread != me)
-                book.turn.notify_all()
-            raise
+                if all(event.thread != me for event in book.events):
+                    break
+                while book.calling is not None or book.events[0].thread != me:
+                    book.turn.wait()
+                book.calling = me
+                event = book.events[0]
+                callbacks = tuple(book.callbacks)
+            published.append(event.new)
+            try:
+                for callback in callbacks:
+                    try:
+                        callback(self, event.old, event.new)
+                    except Exception as error:  # noqa: BLE001 - raised below
+                        errors.append(error)
+            finally:
+                with book.turn:
+                    book.events.popleft()
+                    book.calling = None
+                    book.turn.notify_all()
         if errors:
             raise ExceptionGroup(
                 f"{_listed(published)} of cell {book.name!r} is published, but callbacks failed",

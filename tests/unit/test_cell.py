@@ -3,6 +3,7 @@
 import copy
 import gc
 import itertools
+import logging
 import os
 import pickle
 import subprocess
@@ -604,20 +605,43 @@ def test_equal_keys_of_changed_records_share_a_table(name: str) -> None:
         assert cell.get()[50] == {"id": 50, "name": "new", "tags": [50]}
 
 
-def test_a_hook_is_told_of_each_exchanged_pointer(
-    name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from pmalloc import _cell
-
+def test_each_publish_is_logged(name: str, caplog: pytest.LogCaptureFixture) -> None:
     cell: Cell[object] = Cell(1, name=name)
-    told: list[tuple[str, int, bytes, bytes]] = []
-    monkeypatch.setattr(
-        _cell, "_on_rare_write", lambda pool, *facts: told.append((pool.name, *facts))
-    )
-    cell.publish(2)
-    cell.publish(3)
-    first, second = told
-    assert [first[0], second[0]] == [name, name]
-    assert first[1] == second[1] == id(cell) + object.__basicsize__
-    assert first[2] != first[3] == second[2] != second[3]
-    assert second[3] == cell._slot[0]
+    pmalloc.log_rare_writes()
+    try:
+        with caplog.at_level("INFO", "pmalloc.rare_write"):
+            cell.publish(2)
+            cell.publish(3)
+    finally:
+        pmalloc.log_rare_writes(False)
+    cell.publish(4)
+    first, second = (vars(record) for record in caplog.records)
+    for told, number in (first, 2), (second, 3):
+        assert told["pmalloc_pool"] == name
+        assert told["pmalloc_target"] == f"Cell.current (version {number})"
+        assert told["pmalloc_address"] == id(cell) + object.__basicsize__
+        assert told["pathname"] == __file__
+    ((_, size, before, after),) = first["pmalloc_changes"]
+    assert size == 8
+    assert before != after == second["pmalloc_changes"][0][2]
+
+
+def test_a_log_that_raises_does_not_undo(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            raise LookupError(record.name)
+
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda args: unraisable.append(args.exc_value))
+    cell: Cell[object] = Cell(1, name=name)
+    called: list[int] = []
+    cell.on_publish(lambda _, __, new: called.append(new))
+    logger = logging.Logger("broken", logging.INFO)
+    logger.addHandler(Handler())
+    pmalloc.log_rare_writes(logger)
+    try:
+        assert cell.publish(2) == 2
+    finally:
+        pmalloc.log_rare_writes(False)
+    assert (cell.get(), called) == (2, [2])
+    assert [type(error) for error in unraisable] == [LookupError]
