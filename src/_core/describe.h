@@ -57,6 +57,10 @@ uintptr_t pm_holder_of_dict(uintptr_t op, uintptr_t before);
 int pm_has_dict_word(uintptr_t op);
 size_t pm_dict_word_before(void);
 
+/* describe_record.c: the field that the byte at `address` is part of, where the object is a Record:
+ * ".limit". Nothing for others. */
+void pm_field_text(struct pm_text *t, uintptr_t op, uintptr_t address);
+
 /* describe_path.c: the way from the pool's root to the object that starts at `start`. */
 struct pm_search;
 extern const size_t pm_search_bytes;

@@ -246,7 +246,8 @@ static void write_steps(struct pm_text *t, const struct pm_search *s) {
 
 void pm_path_text(struct pm_text *t, struct pm_search *s, const struct pmalloc_where *where,
                   uintptr_t start) {
-  uintptr_t root = pmalloc_registry_root(start), top;
+  uintptr_t root = pmalloc_registry_root(start), top,
+            hit = where->chunk_start + where->offset_in_chunk;
   char name[PM_TYPE_NAME];
   if (root == 0 && where->pool_name != NULL && strcmp(where->pool_name, "shared keys") == 0) {
     pm_text_add(t, "none (keys that dicts share)");
@@ -256,6 +257,7 @@ void pm_path_text(struct pm_text *t, struct pm_search *s, const struct pmalloc_w
   case FROM_ROOT:
     pm_text_escaped(t, where->pool_name ? where->pool_name : "?");
     write_steps(t, s);
+    pm_field_text(t, start, hit);
     break;
   case FROM_ELSEWHERE:
     pm_peek_type_name(top, name);
@@ -265,6 +267,7 @@ void pm_path_text(struct pm_text *t, struct pm_search *s, const struct pmalloc_w
     pm_text_hex(t, top);
     pm_text_char(t, '>');
     write_steps(t, s);
+    pm_field_text(t, start, hit);
     pm_text_add(t, root == 0 ? " (the pool has no root)" : " (not below the pool's root)");
     break;
   default:

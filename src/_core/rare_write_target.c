@@ -172,7 +172,7 @@ int pm_rare_find(pm_rare_write_object *self) {
     return array < 0 ? -1 : find_array(self);
   if (pm_is_frozen(target))
     PyErr_Format(PyExc_TypeError,
-                 "cannot rare-write a frozen %s: live objects do not change, but for Records; "
+                 "cannot rare-write a %s: frozen objects do not change, but for Records; "
                  "freeze a new version, and publish it in a Cell",
                  Py_TYPE(target)->tp_name);
   else

@@ -18,11 +18,19 @@ typedef struct {
   PyObject_VAR_HEAD char fields[];
 } pm_record;
 
+/* What a report needs to know of a field. */
+typedef struct {
+  uint32_t offset, size; /* in the object */
+  char name[56];         /* or the beginning of it */
+} pm_field_place;
+
 /* A class of them. */
 typedef struct {
   PyHeapTypeObject head;
-  Py_ssize_t size; /* of all fields, a multiple of 8; what ob_size is */
-  char *initial;   /* what they are at first; NULL: the class has no layout yet */
+  Py_ssize_t size;        /* of all fields, a multiple of 8; what ob_size is */
+  char *initial;          /* what they are at first; NULL: the class has no layout yet */
+  pm_field_place *places; /* of all fields, those of base classes, too */
+  size_t n_places;
 } pm_record_class;
 
 enum pm_field_kind {

@@ -30,7 +30,7 @@ PyObject *pm_record_new(PyTypeObject *type) {
   const pm_record_class *class = (pm_record_class *)type;
   PyObject *op = type->tp_alloc(type, class->size);
   if (op != NULL)
-    memcpy(((pm_record *)op)->fields, class->initial, (size_t)class->size);
+    memcpy(((pm_record *)op)->fields, class->initial, (size_t) class->size);
   return op;
 }
 
@@ -114,6 +114,7 @@ PyTypeObject PmRecord_Type = {
 
 static void class_dealloc(PyObject *op) {
   PyMem_RawFree(((pm_record_class *)op)->initial);
+  PyMem_RawFree(((pm_record_class *)op)->places);
   PyType_Type.tp_dealloc(op);
 }
 
@@ -205,6 +206,33 @@ static int change_initial(PyTypeObject *type, char *initial, PyObject *changes) 
   return 0;
 }
 
+/* The fields of the base class and those that were just added. */
+static int list_places(pm_record_class *class, const pm_record_class *base, PyObject *fields) {
+  size_t own = (size_t)PyTuple_GET_SIZE(fields);
+  pm_field_place *place = PyMem_RawCalloc(base->n_places + own + 1, sizeof *place);
+  if ((class->places = place) == NULL) {
+    PyErr_NoMemory();
+    return -1;
+  }
+  if (base->n_places > 0)
+    memcpy(place, base->places, base->n_places * sizeof *place);
+  class->n_places = base->n_places;
+  for (size_t i = 0; i < own; i++) {
+    PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(fields, (Py_ssize_t)i), 0);
+    PyObject *found = PyObject_GetAttr((PyObject *)class, name);
+    const char *text = found == NULL ? NULL : PyUnicode_AsUTF8(name);
+    Py_XDECREF(found); /* the class has it */
+    if (text == NULL)
+      return -1;
+    const pm_field *f = (pm_field *)found;
+    place = &class->places[class->n_places++];
+    place->offset = (uint32_t)f->offset;
+    place->size = (uint32_t)f->size;
+    strncpy(place->name, text, sizeof place->name - 1);
+  }
+  return 0;
+}
+
 PyObject *pm_record_finish(PyObject *module, PyObject *args) {
   PyTypeObject *type;
   PyObject *fields, *changes;
@@ -226,7 +254,8 @@ PyObject *pm_record_finish(PyObject *module, PyObject *args) {
     memcpy(initial, base->initial, (size_t)size);
   for (Py_ssize_t i = 0; size >= 0 && i < PyTuple_GET_SIZE(fields); i++)
     size = add_field(type, &initial, size, PyTuple_GET_ITEM(fields, i));
-  if (size < 0 || change_initial(type, initial, changes) < 0) {
+  if (size < 0 || change_initial(type, initial, changes) < 0 ||
+      list_places(class, base, fields) < 0) {
     PyMem_RawFree(initial);
     return NULL;
   }
