@@ -100,12 +100,21 @@ def _fields_of(cls: type) -> dict[str, _core.Field]:
     return {field.__name__: field for field in sorted(fields, key=lambda field: field.offset)}
 
 
+def _annotations(cls: type) -> dict[str, object]:
+    """Of the class itself, evaluated; what is not there yet, the class itself for one, is not."""
+    if sys.version_info >= (3, 14):
+        import annotationlib
+
+        return annotationlib.get_annotations(cls, format=annotationlib.Format.FORWARDREF)
+    return cls.__annotations__
+
+
 def _lay_out(cls: _core.RecordClass, frame: FrameType) -> None:
     inherited: dict[str, _core.Field] = {}
     for base in reversed(cls.__mro__[1:]):
         inherited |= _fields_of(base)
     fields: list[tuple[str, str, int, object]] = []
-    for name, annotation in cls.__annotations__.items():
+    for name, annotation in _annotations(cls).items():
         found = _kind_of(cls, name, _evaluated(cls, annotation, frame))
         if found is None:
             continue

@@ -184,14 +184,29 @@ def test_a_handler_that_writes_rarely_itself(name: str, records: list):
     assert (switches.limit, count.limit) == (2, 1)
 
 
-def test_notes_of_others(records: list):
-    _rare.note("cells", 0x1000, "Cell.value", b"\1\2", b"\1\3")
+def test_publishing(name: str, records: list, monkeypatch):
+    cell = pmalloc.Cell([1], name=name)
+    records.clear()
+    here = line() + 1
+    cell.publish([2])
     [record] = records
-    assert record.getMessage().startswith("pool 'cells': 1 byte of Cell.value at 0x1000, by ")
-    assert record.pathname == __file__
+    assert (record.pathname, record.lineno) == (__file__, here)
+    assert record.pmalloc_target == "Cell" and record.pmalloc_pool == name
+    [(offset, size, before, after)] = record.pmalloc_changes
+    assert (offset, size) == (0, 8) and before != after
+    assert record.pmalloc_bytes == sum(a != b for a, b in zip(before, after))
+
+    def fail(record: logging.LogRecord) -> bool:
+        raise ValueError("full")
+
+    seen = []
+    monkeypatch.setattr(sys, "unraisablehook", seen.append)
+    _rare._sink.logger.addFilter(fail)
+    cell.publish([3])
+    assert cell.get() == [3] and cell.version == 3 and str(seen[0].exc_value) == "full"
     pmalloc.log_rare_writes(False)
-    _rare.note("cells", 0x1000, "Cell.value", b"\1\2", b"\1\3")
-    assert len(records) == 1
+    cell.publish([4])
+    assert len(records) == len(seen) == 1
 
 
 def test_logging_is_loaded_by_who_asks_for_it():
