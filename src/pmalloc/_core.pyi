@@ -385,8 +385,10 @@ def rare_write(target: Allocation | memoryview, /) -> RareWrite[memoryview]:
 
     One thread at a time edits copies of a pool's data. Others wait, at the with-statement, and
     can be interrupted there. A thread may open several targets of one pool, if they do not
-    overlap, and several pools; two threads that would wait for each other in a circle get an
-    exception instead. In a child of fork() nothing is open but what the forking thread had.
+    overlap (a view of every second row reaches from the first to the last), and several pools; of
+    threads that would wait for each other in a circle one gets an exception instead. Tasks of one
+    event loop are one thread: do not await in the block. In a child of fork() nothing is open but
+    what the forking thread had.
 
     Python code never sees a part of what a block stores. C code may: an aligned word of up to 8
     bytes was never seen half written, and nothing promises it.

@@ -202,6 +202,34 @@ def test_views_of_arrays(name: str, which: str, order: str):
     assert array.tobytes("K") == model.tobytes("K")
 
 
+def test_memoryviews(name: str):
+    pool = make(name)
+    allocation = pool.copy(bytes(64))
+    pool.protect()
+    view = memoryview(allocation)
+    with rare_write(view[2:5]) as staged:
+        staged[:] = b"abc"
+    assert bytes(allocation)[:6] == b"\0\0abc\0"
+    for other in (view[::2], view.cast("I"), view.cast("B", (8, 8))):
+        with pytest.raises(TypeError, match="has to show bytes"), rare_write(other):
+            pytest.fail("entered")
+    view.release()
+    with pytest.raises(ValueError, match="released"), rare_write(view):
+        pytest.fail("entered")
+
+
+def test_a_large_array(name: str):
+    """More than is kept in the object, and than one page of changes."""
+    pool = make(name)
+    array = pool.ndarray(1 << 20, "u8")
+    pool.protect()
+    with rare_write(array) as staged:
+        staged[::1000] = np.arange(0, 1 << 20, 1000)
+    model = np.zeros(1 << 20, "u8")
+    model[::1000] = np.arange(0, 1 << 20, 1000)
+    assert np.array_equal(array, model)
+
+
 # ---- what is refused -----------------------------------------------------------------------------
 
 
@@ -327,8 +355,10 @@ def test_overlapping_targets_of_one_thread(name: str):
     pool, other = make(name), make(name + "-other")
     array, record = pool.ndarray((4, 4)), pool.new(Switches)
     elsewhere = other.new(Switches)
+    with rare_write(array[::2]), pytest.raises(pmalloc.PmallocError, match="already open"):
+        rare_write(array[1::2]).__enter__()  # they are apart, but within one another
     with rare_write(array[:2]) as upper:
-        for target in (array, array[1], array[:2]):
+        for target in (array, array[1], array[:2], array[1::2]):
             with (
                 pytest.raises(pmalloc.PmallocError, match="already open in this thread"),
                 rare_write(target),
