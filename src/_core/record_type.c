@@ -27,10 +27,10 @@
 /* ---- instances ----------------------------------------------------------------- */
 
 PyObject *pm_record_new(PyTypeObject *type) {
-  const pm_record_class *class = (pm_record_class *)type;
-  PyObject *op = type->tp_alloc(type, class->size);
+  const pm_record_class *layout = (pm_record_class *)type;
+  PyObject *op = type->tp_alloc(type, layout->size);
   if (op != NULL)
-    memcpy(((pm_record *)op)->fields, class->initial, (size_t) class->size);
+    memcpy(((pm_record *)op)->fields, layout->initial, (size_t)layout->size);
   return op;
 }
 
@@ -134,12 +134,12 @@ static const pm_record_class *base_of(PyTypeObject *type) {
   PyObject *mro = type->tp_mro;
   for (Py_ssize_t i = 1; i < PyTuple_GET_SIZE(mro); i++) {
     PyObject *base = PyTuple_GET_ITEM(mro, i);
-    const pm_record_class *class = (pm_record_class *)base;
+    const pm_record_class *layout = (pm_record_class *)base;
     if (!PyObject_TypeCheck(base, &PmRecordClass_Type))
       continue;
     if (found == NULL || (PyType_IsSubtype((PyTypeObject *)base, (PyTypeObject *)found)))
-      found = class;
-    else if (class->size > 0 && !PyType_IsSubtype((PyTypeObject *)found, (PyTypeObject *)base)) {
+      found = layout;
+    else if (layout->size > 0 && !PyType_IsSubtype((PyTypeObject *)found, (PyTypeObject *)base)) {
       PyErr_Format(PyExc_TypeError,
                    "%s cannot have the fields of both %s and %s: neither is derived from the other",
                    type->tp_name, ((PyTypeObject *)found)->tp_name,
@@ -207,25 +207,25 @@ static int change_initial(PyTypeObject *type, char *initial, PyObject *changes) 
 }
 
 /* The fields of the base class and those that were just added. */
-static int list_places(pm_record_class *class, const pm_record_class *base, PyObject *fields) {
+static int list_places(pm_record_class *layout, const pm_record_class *base, PyObject *fields) {
   size_t own = (size_t)PyTuple_GET_SIZE(fields);
   pm_field_place *place = PyMem_RawCalloc(base->n_places + own + 1, sizeof *place);
-  if ((class->places = place) == NULL) {
+  if ((layout->places = place) == NULL) {
     PyErr_NoMemory();
     return -1;
   }
   if (base->n_places > 0)
     memcpy(place, base->places, base->n_places * sizeof *place);
-  class->n_places = base->n_places;
+  layout->n_places = base->n_places;
   for (size_t i = 0; i < own; i++) {
     PyObject *name = PyTuple_GET_ITEM(PyTuple_GET_ITEM(fields, (Py_ssize_t)i), 0);
-    PyObject *found = PyObject_GetAttr((PyObject *)class, name);
+    PyObject *found = PyObject_GetAttr((PyObject *)layout, name);
     const char *text = found == NULL ? NULL : PyUnicode_AsUTF8(name);
     Py_XDECREF(found); /* the class has it */
     if (text == NULL)
       return -1;
     const pm_field *f = (pm_field *)found;
-    place = &class->places[class->n_places++];
+    place = &layout->places[layout->n_places++];
     place->offset = (uint32_t)f->offset;
     place->size = (uint32_t)f->size;
     strncpy(place->name, text, sizeof place->name - 1);
@@ -240,9 +240,9 @@ PyObject *pm_record_finish(PyObject *module, PyObject *args) {
   if (!PyArg_ParseTuple(args, "O!O!O!", &PmRecordClass_Type, &type, &PyTuple_Type, &fields,
                         &PyDict_Type, &changes))
     return NULL;
-  pm_record_class *class = (pm_record_class *)type;
+  pm_record_class *layout = (pm_record_class *)type;
   const pm_record_class *base = base_of(type);
-  if (class->initial != NULL || base == NULL || !is_plain(type))
+  if (layout->initial != NULL || base == NULL || !is_plain(type))
     return base == NULL || PyErr_Occurred()
                ? NULL
                : PyErr_Format(PyExc_TypeError, "%s has its fields already", type->tp_name);
@@ -255,12 +255,12 @@ PyObject *pm_record_finish(PyObject *module, PyObject *args) {
   for (Py_ssize_t i = 0; size >= 0 && i < PyTuple_GET_SIZE(fields); i++)
     size = add_field(type, &initial, size, PyTuple_GET_ITEM(fields, i));
   if (size < 0 || change_initial(type, initial, changes) < 0 ||
-      list_places(class, base, fields) < 0) {
+      list_places(layout, base, fields) < 0) {
     PyMem_RawFree(initial);
     return NULL;
   }
-  class->size = (size + 7) & ~(Py_ssize_t)7;
-  class->initial = initial;
+  layout->size = (size + 7) & ~(Py_ssize_t)7;
+  layout->initial = initial;
   type->tp_flags |= Py_TPFLAGS_IMMUTABLETYPE;
   Py_RETURN_NONE;
 }
