@@ -390,8 +390,9 @@ def rare_write(target: Allocation | memoryview, /) -> RareWrite[memoryview]:
     event loop are one thread: do not await in the block. In a child of fork() nothing is open but
     what the forking thread had.
 
-    Python code never sees a part of what a block stores. Code that runs without the GIL may, NumPy's
-    included: an aligned word of up to 8 bytes was never seen half written, and nothing promises it.
+    Python code never sees a part of what a block stores. Code that runs without the GIL may,
+    NumPy's included: an aligned word of up to 8 bytes was never seen half written, and nothing
+    promises it.
 
     A pool that is still open is written the same way, so that code need not know. After the block
     the memoryview is released; an array or a Record is an ordinary copy from then on.
