@@ -146,8 +146,8 @@ enum pmalloc_status pool_close_chunk(pmalloc_pool *pool, struct cold_chunk *chun
  * the kernel refuses stays open until the next time. */
 void pool_close_full(pmalloc_pool *pool);
 
-/* Makes the chunks that were closed read-only again, from the n-th on, after they were made writable
- * by a protect that failed. */
+/* Makes the chunks that were closed read-only again, from the n-th on, after they were made
+ * writable by a protect that failed. */
 void pool_close_again(pmalloc_pool *pool, uint32_t first);
 
 /* What becomes of the pool's policy in a tier: see pool_policy.c. */

@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from types import FrameType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Literal, cast
+from types import FrameType
+from typing import TYPE_CHECKING, Literal
 
 from . import _core
 
 if TYPE_CHECKING:
     import logging
 
-    from ._pools import Pool
 
 _LOGGER = "pmalloc.rare_write"
 _INFO = 20  # logging.INFO, without logging
@@ -100,24 +99,12 @@ class _Sink:
         names = dict.fromkeys(_name_of(target, change[0]) for change in changes)
         self.write(", ".join(names), pool, address, stored, n_changes, changes)
 
-    def published(self, pool: Pool, address: int, before: bytes, after: bytes) -> None:
-        """What a Cell calls when its pointer was exchanged: that is done, and must look so."""
+
+def note(pool: str, address: int, what: str, before: bytes, after: bytes) -> None:
+    """A rare write that was none of rare_write()'s: a Cell's pointer."""
+    if _sink is not None:
         stored = sum(old != new for old, new in zip(before, after, strict=True))
-        try:
-            self.write("Cell", pool.name, address, stored, 1, [(0, len(after), before, after)])
-        except BaseException as error:  # noqa: BLE001 - as PyErr_WriteUnraisable() in C
-            sys.unraisablehook(
-                cast(
-                    "Any",
-                    SimpleNamespace(
-                        exc_type=type(error),
-                        exc_value=error,
-                        exc_traceback=error.__traceback__,
-                        err_msg=None,
-                        object=self.published,
-                    ),
-                )
-            )
+        _sink.write(what, pool, address, stored, 1, [(0, len(after), before, after)])
 
 
 def log_rare_writes(
@@ -144,11 +131,9 @@ def log_rare_writes(
         logger: a Logger or the name of one; None: "pmalloc.rare_write". False: log no more.
         level: of the records; logging.INFO.
     """
-    from . import _cell
-
     global _sink
     if logger is False:
-        _sink = _cell._on_rare_write = None
+        _sink = None
         _core.set_rare_log(None)
         return
     import logging
@@ -156,5 +141,4 @@ def log_rare_writes(
     if logger is None or isinstance(logger, str):
         logger = logging.getLogger(logger or _LOGGER)
     _sink = _Sink(logger, level)
-    _cell._on_rare_write = _sink.published
     _core.set_rare_log(_sink.committed)

@@ -191,7 +191,8 @@ def test_publishing(name: str, records: list, monkeypatch):
     cell.publish([2])
     [record] = records
     assert (record.pathname, record.lineno) == (__file__, here)
-    assert record.pmalloc_target == "Cell" and record.pmalloc_pool == name
+    assert record.pmalloc_target == "Cell.current (version 2)"
+    assert record.pmalloc_pool == name
     [(offset, size, before, after)] = record.pmalloc_changes
     assert (offset, size) == (0, 8) and before != after
     assert record.pmalloc_bytes == sum(a != b for a, b in zip(before, after))
