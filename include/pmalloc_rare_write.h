@@ -41,8 +41,11 @@
 #include <pmalloc.h>
 
 #ifdef __cplusplus
+#include <type_traits>
 extern "C" {
 #endif
+
+/* ---- rare write: mechanisms ---- */
 
 /* How a pool's memory is written. */
 enum pmalloc_mechanism {
@@ -59,14 +62,14 @@ enum pmalloc_mechanism {
  * Returns: PMALLOC_BY_NONE also where `pool` is no pool. */
 PMALLOC_API enum pmalloc_mechanism pmalloc_mechanism_of(struct pmalloc_pool *pool);
 
-/* ---- openings ---- */
+/* ---- rare write: openings ---- */
 
 /* Begins an opening: several rare writes to one pool, one after the other, with no other thread's
  * in between. Signals are blocked for this thread until rare_write_end(), but those that its own
- * instructions raise; nothing is writable meanwhile but through the functions below. An opening is
- * short: who waits for the pool, waits. So nothing in it may wait for another: what makes, fills,
- * protects or ends a pool, this or another, is refused with PMALLOC_ERR_NESTED (EDEADLK); fork() is
- * not to be called.
+ * instructions raise; nothing is writable meanwhile but through the functions below. Whoever
+ * wants to write to the pool waits for its end, so nothing in it may wait for another: what makes,
+ * fills, protects or ends a pool, this or another, is refused with PMALLOC_ERR_NESTED (EDEADLK);
+ * fork() is not to be called.
  *
  * Returns: PMALLOC_OK; PMALLOC_ERR_NESTED: this thread has an opening already, which is a bug and
  *   reported; PMALLOC_ERR_INVALID: no pool; _DESTROYED; _NOT_RARE: its mode has no rare write.
@@ -83,7 +86,7 @@ PMALLOC_API enum pmalloc_status rare_write_end(struct pmalloc_pool *pool);
  * Origin: pmalloc_make_pool_ro() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_make_pool_ro(struct pmalloc_pool *pool);
 
-/* ---- functions ---- */
+/* ---- rare write: stores ---- */
 
 /* Stores n bytes. All or nothing.
  *
@@ -125,7 +128,7 @@ struct pmalloc_published {
   const uint64_t sequence;
 };
 
-/* Publishes: what the pointer leads to is seen whole by whoever gets the pointer.
+/* Publishes a pointer. What it leads to is seen whole by whoever gets it.
  *
  * Errors: as pmalloc_wr_copy(). Origin: rcu_assign_pointer(), seqlock's latch. */
 PMALLOC_API enum pmalloc_status wr_publish(const struct pmalloc_published *at, const void *pointer);
@@ -300,7 +303,10 @@ template <typename T> inline uint64_t pmalloc_wr_addend(T n) {
   PMALLOC_WR_ASSERT((pmalloc_wr_same<PMALLOC_WR_TYPE(a), PMALLOC_WR_TYPE(b)>::yes) &&              \
                         __is_trivially_copyable(PMALLOC_WR_TYPE(a)),                               \
                     "wr_twin: a twin of another type")
-#define PMALLOC_WR_IS_BOOLEAN(var) (__builtin_classify_type(var) == 4)
+#define PMALLOC_WR_IS_INTEGER(var)                                                                 \
+  (std::is_enum<PMALLOC_WR_TYPE(var)>::value ||                                                    \
+   (std::is_integral<PMALLOC_WR_TYPE(var)>::value && !(PMALLOC_WR_IS_BOOLEAN(var))))
+#define PMALLOC_WR_IS_BOOLEAN(var) std::is_same<PMALLOC_WR_TYPE(var), bool>::value
 #define PMALLOC_WR_ADDEND(n) pmalloc_wr_addend(n)
 #define PMALLOC_WR_NOW(var, at, loose) pmalloc_wr_now<PMALLOC_WR_TYPE(var)>(at)
 #else
@@ -320,7 +326,10 @@ template <typename T> inline uint64_t pmalloc_wr_addend(T n) {
 #define PMALLOC_WR_IS_SAME(a, b)                                                                   \
   PMALLOC_WR_ASSERT(__builtin_types_compatible_p(__typeof__(a), __typeof__(b)),                    \
                     "wr_twin: a twin of another type")
-#define PMALLOC_WR_IS_BOOLEAN(var) __builtin_types_compatible_p(__typeof__(var), _Bool)
+/* 1: an integer, a character, an enumeration (3 for some) or a boolean. */
+#define PMALLOC_WR_IS_INTEGER(var)                                                                 \
+  ((__builtin_classify_type(var) == 1 || __builtin_classify_type(var) == 3) &&                     \
+   !__builtin_types_compatible_p(__typeof__(var), _Bool))
 #define PMALLOC_WR_ADDEND(n)                                                                       \
   __extension__({                                                                                  \
     PMALLOC_WR_ASSERT(PMALLOC_WR_IS_INTEGER(n), "wr_add: what is added is not an integer");        \
@@ -331,11 +340,6 @@ template <typename T> inline uint64_t pmalloc_wr_addend(T n) {
   typedef __typeof__(var) loose __attribute__((aligned(1)));                                       \
   *(const volatile loose *)at
 #endif
-
-/* 1: an integer or a character; 3: an enumeration, in C++. */
-#define PMALLOC_WR_IS_INTEGER(var)                                                                 \
-  ((__builtin_classify_type(var) == 1 || __builtin_classify_type(var) == 3) &&                     \
-   !PMALLOC_WR_IS_BOOLEAN(var))
 
 /* A call that is left in the program is an error at compile time. A compiler that does not optimise
  * leaves them all. */

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes the reference of docs/c-api.md from the comments of include/pmalloc.h.
+"""Writes the reference of docs/c-api.md from the comments of include/*.h.
 
 tools/c_api_reference.py           writes it
-tools/c_api_reference.py --check   says whether it is what the header says; exit status 1 if not
+tools/c_api_reference.py --check   says whether it is what the headers say; exit status 1 if not
 """
 
 import re
@@ -10,9 +10,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADER = ROOT / "include" / "pmalloc.h"
+HEADERS = [ROOT / "include" / name for name in ("pmalloc.h", "pmalloc_rare_write.h")]
 PAGE = ROOT / "docs" / "c-api.md"
 TITLE = "## Reference\n"
+
+FENCE = re.compile(r"(```text\n.*?\n```)", re.DOTALL)
 
 # A comment and what it stands above, up to the next blank line; or a section's title.
 ENTRY = re.compile(
@@ -26,10 +28,18 @@ CODE = re.compile(
 
 
 def markdown(comment: str) -> str:
-    """The comment's paragraphs; "name: text" with its indented lines is an item of a list."""
+    """The comment's paragraphs; "name: text" with its indented lines is an item of a list, what is
+    indented further a drawing."""
     lines = [re.sub(r"^ \*? ?", "", line).rstrip() for line in (" " + comment).splitlines()]
     blocks: list[str] = []
-    for line in lines:
+    drawing: list[str] = []
+    for line in [*lines, ""]:
+        if line.startswith("    "):
+            drawing.append(line[4:])
+            continue
+        if drawing:
+            blocks += ["```text", *drawing, "```"]
+            drawing = []
         item = re.match(r"(\w+): (.*)", line)
         if item:
             blocks.append(f"- {item[1]}: {item[2]}")
@@ -39,7 +49,12 @@ def markdown(comment: str) -> str:
             blocks.append(line)
         else:
             blocks[-1] += " " + line.strip()
-    text = "\n".join(blocks).strip()
+    parts = FENCE.split("\n".join(blocks).strip())
+    return "".join(part if part.startswith("```") else prose(part) for part in parts)
+
+
+def prose(text: str) -> str:
+    """Names in code's letters, and lists as Markdown has them."""
     text = CODE.sub(r"`\1`", text)
     text = re.sub(r"^- ([a-z]\w*):", r"- `\1`:", text, flags=re.MULTILINE)
     return re.sub(
@@ -48,7 +63,13 @@ def markdown(comment: str) -> str:
 
 
 def wrapped(text: str) -> str:
-    """Lines of at most a hundred columns."""
+    """Lines of at most a hundred columns; a drawing stays as it is."""
+    parts = FENCE.split(text)
+    return "".join(part if part.startswith("```") else wrapped_prose(part) for part in parts)
+
+
+def wrapped_prose(text: str) -> str:
+    """The same of what is no drawing."""
     result: list[str] = []
     for paragraph in text.split("\n"):
         indent = "  " if paragraph.startswith("- ") else ""
@@ -70,9 +91,10 @@ def prototype(code: str) -> str:
 
 
 def functions() -> dict[str, str]:
-    """Every function of the header: its name and its prototype."""
+    """Every function of the headers: its name and its prototype."""
     found = {}
-    for declaration in re.findall(r"^PMALLOC_API\b[^;]*;", HEADER.read_text(), re.MULTILINE):
+    text = "\n".join(header.read_text() for header in HEADERS)
+    for declaration in re.findall(r"^PMALLOC_API\b[^;]*;", text, re.MULTILINE):
         plain = prototype(declaration)
         match = re.search(r"(\w+)\(", plain)
         assert match, declaration
@@ -82,11 +104,21 @@ def functions() -> dict[str, str]:
 
 def reference() -> str:
     """The text below the title."""
-    text = re.sub(r"(?ms)^#if defined\(__GNUC__\).*?^#endif\n", "", HEADER.read_text())
+    parts: list[str] = []
+    for header in HEADERS:
+        parts += entries(header)
+    return "\n" + "\n\n".join(parts) + "\n"
+
+
+def entries(header: Path) -> list[str]:
+    """What a header has up to the end of what is extern "C"."""
+    end = "#ifdef __cplusplus\n}\n#endif\n"
+    text = header.read_text().partition(end)[0]
+    text = re.sub(r"(?ms)^#if defined\(__GNUC__\).*?^#endif\n", "", text)
+    text = text.replace("#include <type_traits>\n", "")
     text = text.replace('#ifdef __cplusplus\nextern "C" {\n#endif\n', "")
-    body = text[text.index("/* ---- ") : text.rindex("#ifdef __cplusplus")]
     parts = []
-    for entry in ENTRY.finditer(body):
+    for entry in ENTRY.finditer(text[text.index("/* ---- ") :]):
         code = entry["code"]
         if entry["title"]:
             parts.append(f"### {entry['title'][0].upper()}{entry['title'][1:]}")
@@ -98,7 +130,7 @@ def reference() -> str:
             parts.append(wrapped(markdown(entry["comment"])))
         else:
             parts += [wrapped(markdown(entry["comment"])), f"```c\n{code}\n```"]
-    return "\n" + "\n\n".join(parts) + "\n"
+    return parts
 
 
 def main() -> int:
@@ -108,7 +140,7 @@ def main() -> int:
     if "--check" in sys.argv[1:]:
         if tail == reference():
             return 0
-        print("docs/c-api.md is not what include/pmalloc.h says: run tools/c_api_reference.py")
+        print("docs/c-api.md is not what include/*.h say: run tools/c_api_reference.py")
         return 1
     PAGE.write_text(head + title + reference())
     return 0

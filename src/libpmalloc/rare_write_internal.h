@@ -29,8 +29,7 @@ enum pmalloc_status rare_store(const struct rare_target *t, uintptr_t at, const 
 /* One more rare write. */
 void rare_count(const struct rare_target *t, size_t bytes);
 
-/* An opening: see rare_write_begin(). PMALLOC_ERR_NESTED where this thread has one already; from
- * the end of one, where it has none for that pool. */
+/* Begins and ends an opening: see rare_write_begin() and rare_write_end(). */
 enum pmalloc_status rare_open(pmalloc_pool *pool);
 enum pmalloc_status rare_shut(const pmalloc_pool *pool);
 

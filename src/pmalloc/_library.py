@@ -18,7 +18,7 @@ def _folder(name: str, witness: str) -> str:
 
 
 def get_include() -> str:
-    """The folder that holds `pmalloc.h`, for the compiler's ``-I``.
+    """The folder that holds `pmalloc.h` and `pmalloc_rare_write.h`, for the compiler's ``-I``.
 
     ::
 

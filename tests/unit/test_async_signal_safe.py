@@ -344,7 +344,9 @@ def test_file_says_so(source: str) -> None:
 
 def test_the_list_is_complete() -> None:
     """A new fault_* file runs in the handler too, unless someone says why not."""
-    assert sorted(path.name for path in SOURCE.glob("fault_*.c")) == HANDLER_FILES
+    elsewhere = {"fault_refusal.c"}  # called by who asks for a rare write, which no handler may
+    found = {path.name for path in SOURCE.glob("fault_*.c")}
+    assert sorted(found - elsewhere) == HANDLER_FILES
 
 
 @pytest.mark.parametrize("cc", COMPILERS)

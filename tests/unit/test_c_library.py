@@ -24,6 +24,7 @@ import pmalloc
 
 ROOT = Path(__file__).resolve().parents[2]
 HEADER = ROOT / "include" / "pmalloc.h"
+HEADERS = sorted(p.name for p in HEADER.parent.iterdir())
 PAGE = ROOT / "docs" / "c-api.md"
 EXAMPLES = ROOT / "examples"
 PACKAGE = Path(pmalloc.__file__).resolve().parent
@@ -108,6 +109,84 @@ def test_header_compiles_without_a_warning(standard: str, tmp_path: Path):
             f"-I{HEADER.parent}", "-fsyntax-only", source)  # fmt: skip
 
 
+# Every form, in C and C++: one within another's argument, packed, generic.
+RARE_FORMS = """
+#include <pmalloc_rare_write.h>
+#include <pmalloc_rare_write.h>
+#ifdef __cplusplus
+#define BOOL bool
+#else
+#define BOOL _Bool
+#endif
+enum colour { red, blue };
+struct three { int a, b, c; };
+struct node {
+  struct node *__wr_rare_type next;
+  const char *__wr_rare_type name;
+  void (*__wr_rare_type call)(int);
+  __wr_rare_type unsigned char byte;
+  __wr_rare_type BOOL yes;
+  __wr_rare_type enum colour colour;
+  __wr_rare_type int count;
+  __wr_rare_type double real;
+  __wr_rare_type struct three three;
+  __wr_rare_type char text[40];
+  struct pmalloc_published published;
+};
+struct __attribute__((packed)) tight {
+  char front;
+  __wr_rare_type int four;
+};
+struct limits { int rate; };
+static void called(int n) { (void)n; }
+int all(struct node *n, struct tight *t, __wr_rare_type struct limits *l, __wr_rare_type int *p);
+int all(struct node *n, struct tight *t, __wr_rare_type struct limits *l, __wr_rare_type int *p) {
+  const struct three three = {1, 2, 3};
+  int i = 0, sum = 0;
+  rare_write(n->count, 1);
+  sum += rare_write(n->count, rare_write(n->byte, 2)) + rare_write(p[i++], 3);
+  sum += (int)rare_write(n->real, 0.5) + rare_write(n->yes, 1) + rare_write(t->four, 1);
+  sum += rare_write(n->colour, blue) == blue;
+  wr_assign(n->three, three);
+  wr_ptr(n->next, NULL);
+  wr_ptr(n->next, n);
+  wr_ptr(n->name, "text");
+  wr_ptr(n->call, called);
+  sum += wr_add(n->count, wr_inc(n->byte)) != PMALLOC_OK;
+  sum += wr_sub(n->count, 2u) != PMALLOC_OK || wr_dec(t->four) != PMALLOC_OK;
+  wr_memcpy(n->text, "forty", 6);
+  wr_memset(n->text, 0, sizeof n->text);
+  wr_twin(struct limits) twin;
+  if (wr_twin_copy_out(twin, l) == PMALLOC_OK) {
+    twin.edit.rate = 3;
+    wr_twin_publish(twin);
+  }
+  wr_publish(&n->published, n);
+  return sum + (pmalloc_published_get(&n->published) == n);
+}
+#ifdef __cplusplus
+template <typename T> int generic(const T &at, T value) {
+  return wr_assign(at, value) + (rare_write(at, value) == value) + wr_add(at, 1);
+}
+template int generic<int>(const int &, int);
+#endif
+"""
+
+
+@pytest.mark.parametrize("level", ["-O0", "-O2"])
+@pytest.mark.parametrize("standard", ["c11", "c17", "c++11", "c++17", "c++20"])
+def test_rare_write_forms_compile_without_a_warning(standard: str, level: str, tmp_path: Path):
+    kind = "c++" if "+" in standard else "c"
+    compilers = COMPILERS if kind == "c" else CXX
+    if not compilers:
+        pytest.skip("needs a C++ compiler")
+    source = tmp_path / ("a." + kind.replace("+", "p"))
+    source.write_text(RARE_FORMS)
+    for compiler in compilers:
+        run(compiler, f"-std={standard}", *WARNINGS, level, f"-I{HEADER.parent}",
+            "-c", source, "-o", tmp_path / "a.o")  # fmt: skip
+
+
 def test_version_is_the_projects():
     numbers = re.findall(r"#define PMALLOC_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", HEADER.read_text())
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -118,7 +197,9 @@ def test_statuses_are_documented_with_their_errno():
     """The header's list, the page's table and the code say the same."""
     listed = re.compile(r"^  (PMALLOC_(?:OK|ERR_\w+)) = \d+,? +/\* (.*?)[ :]", re.MULTILINE)
     header = dict(listed.findall(HEADER.read_text()))
-    table = dict(re.findall(r"^\| `(PMALLOC_\w+)` \| *(.*?) *\|", PAGE.read_text(), re.MULTILINE))
+    table = dict(
+        re.findall(r"^\| `(PMALLOC_(?:OK|ERR_\w+))` \| *(.*?) *\|", PAGE.read_text(), re.MULTILINE)
+    )
     assert header.keys() == table.keys() and len(header) > 7
     code = (ROOT / "src" / "libpmalloc" / "status.c").read_text()
     for status, said in header.items():
@@ -131,14 +212,14 @@ def test_statuses_are_documented_with_their_errno():
 
 def test_every_function_is_documented():
     functions = c_api_reference.functions()
-    assert len(functions) >= 17
+    assert len(functions) >= 28
     page = PAGE.read_text()
     for name, prototype in functions.items():
         assert f"#### {name}\n\n```c\n{prototype}\n```\n" in page, name
     run(sys.executable, ROOT / "tools" / "c_api_reference.py", "--check")
 
 
-def test_public_symbols_are_the_header():
+def test_public_symbols_are_the_headers():
     listed = (ROOT / "src" / "libpmalloc" / "public.symbols").read_text().split()
     assert listed == sorted(c_api_reference.functions())
 
@@ -148,8 +229,10 @@ def test_public_symbols_are_the_header():
 
 def test_get_include(library: Path):
     folder = Path(pmalloc.get_include())
-    assert folder.is_absolute() and sorted(p.name for p in folder.iterdir()) == ["pmalloc.h"]
-    assert (folder / "pmalloc.h").read_text() == HEADER.read_text()
+    assert folder.is_absolute() and sorted(p.name for p in folder.iterdir()) == HEADERS
+    assert HEADERS == ["pmalloc.h", "pmalloc_rare_write.h"]
+    for name in HEADERS:
+        assert (folder / name).read_text() == (HEADER.parent / name).read_text()
 
 
 def test_where_there_is_no_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
@@ -232,6 +315,15 @@ def check_policy(program: Path) -> None:
     assert missing.stderr.endswith("none: No such file or directory\n")
 
 
+def check_reload(program: Path) -> None:
+    """The other one: what was read while it changed, and a store that is refused."""
+    told = "version 101 after 101 reloads, 0 wrong answers\n"
+    assert run(program).stdout == told
+    attacked = run(program, "--attack")
+    assert attacked.stdout == told + "the child was killed: Segmentation fault; enabled: 1\n"
+    assert report_of("reload", "limits").fullmatch(attacked.stderr), attacked.stderr
+
+
 def test_c_example_by_its_makefile(library: Path, tmp_path: Path):
     if not shutil.which("make"):
         pytest.skip("needs make")
@@ -240,6 +332,7 @@ def test_c_example_by_its_makefile(library: Path, tmp_path: Path):
     run("make", f"PYTHON={sys.executable}", f"CC={CC}", "CFLAGS=-O2 -g -Wall -Wextra -Werror",
         cwd=tmp_path / "c", env={**os.environ, "PYTHONPATH": paths})  # fmt: skip
     check_policy(tmp_path / "c" / "policy")
+    check_reload(tmp_path / "c" / "reload")
 
 
 @pytest.mark.parametrize("cc", COMPILERS)
@@ -281,6 +374,43 @@ def test_a_program_in_cpp(cxx: str, library: Path, tmp_path: Path):
     assert run(tmp_path / "a").stdout == "100 1\n"
 
 
+@pytest.mark.parametrize("cxx", CXX)
+def test_rare_writes_in_cpp(cxx: str, library: Path, tmp_path: Path):
+    source = tmp_path / "a.cpp"
+    source.write_text(
+        """
+        #include <pmalloc_rare_write.h>
+        #include <cstdio>
+        struct Limits { __wr_rare_type int rate; __wr_rare_type unsigned hits; };
+        struct Plain { int a, b; };
+        template <typename T> bool set(const T &at, T value) {
+          return rare_write(at, value) == value;
+        }
+        int main() {
+          pmalloc_pool_options options = PMALLOC_POOL_OPTIONS_INIT;
+          options.mode = PMALLOC_MODE_WR;
+          pmalloc_pool *pool = pmalloc_create_pool("limits", &options);
+          if (!pool) return 1;
+          auto *limits = static_cast<Limits *>(pzalloc(pool, sizeof(Limits)));
+          auto *plain = static_cast<__wr_rare_type Plain *>(pzalloc(pool, sizeof(Plain)));
+          if (pmalloc_protect_pool(pool) != PMALLOC_OK) return 2;
+          if (!set(limits->rate, -5) || rare_write(limits->rate, limits->rate * 2) != -10) return 3;
+          if (wr_dec(limits->hits) != PMALLOC_OK || limits->hits != ~0u) return 4;
+          wr_twin(Plain) twin;
+          if (wr_twin_copy_out(twin, plain) != PMALLOC_OK) return 5;
+          twin.edit.b = 7;
+          if (wr_twin_publish(twin) != PMALLOC_OK) return 6;
+          if (wr_assign(*plain, (Plain{1, plain->b})) != PMALLOC_OK) return 7;
+          std::printf("%d %u %d %d\\n", limits->rate, limits->hits, plain->a, plain->b);
+          return pmalloc_mechanism_of(pool) == PMALLOC_BY_NONE;
+        }
+        """
+    )
+    run(cxx, "-std=c++17", *WARNINGS, f"-I{pmalloc.get_include()}", source, f"-L{library}",
+        "-lpmalloc", f"-Wl,-rpath,{library}", "-o", tmp_path / "a")  # fmt: skip
+    assert run(tmp_path / "a").stdout == "-10 4294967295 1 7\n"
+
+
 def test_samples_of_the_page(library: Path, tmp_path: Path):
     """A C sample that says /* runs */ does, and prints the text below it."""
     sample = re.compile(r"```c\n/\* runs \*/\n(.*?)```\n\n```text\n(.*?)```", re.DOTALL)
@@ -311,14 +441,14 @@ def with_tools() -> dict[str, str]:
 
 @pytest.mark.slow
 def test_the_library_alone(tmp_path: Path, with_tools: dict[str, str]):
-    """meson setup -Dpython=false: the library, the header and the pkg-config file."""
+    """meson setup -Dpython=false: the library, the headers and the pkg-config file."""
     prefix = tmp_path / "usr"
     run(*meson(), "setup", "-Dpython=false", f"--prefix={prefix}", "-Dlibdir=lib", "-Dwerror=true",
         tmp_path / "build", ROOT, env=with_tools)  # fmt: skip
     run(*meson(), "install", "-C", tmp_path / "build", env=with_tools)
     files = sorted(str(p.relative_to(prefix)) for p in prefix.rglob("*") if not p.is_dir())
     assert files == [
-        "include/pmalloc.h",
+        *(f"include/{name}" for name in HEADERS),
         "lib/libpmalloc.a",
         "lib/libpmalloc.so",
         "lib/libpmalloc.so.0",
