@@ -89,14 +89,25 @@ static const struct pool_answers *_Atomic answers;
 
 void pool_use_answers(const struct pool_answers *to) { atomic_store(&answers, to); }
 
+/* Its record. The pointer is hot: of a hardened pool it is followed where it leads home only, so
+ * that fork() does not trip over what the next call will find out. */
+static struct registry_record *record_of(const pmalloc_pool *pool) {
+  struct registry_record *record = pool->record;
+  int checked = (pool->flags & PMALLOC_HARDENED) != 0;
+  return record && checked && !registry_is_own((uintptr_t)record) ? NULL : record;
+}
+
 static void before_fork(void) {
   pools_lock();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
       pthread_mutex_lock(&pool->lock);
   }
-  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool))
-    pool_lock_rare(pool); /* no child is born in the midst of a rare write */
+  for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
+    struct registry_record *record = record_of(pool);
+    if (record) /* no child is born in the midst of a rare write */
+      pthread_mutex_lock(&record->rare);
+  }
   registry_before_fork();
   const struct pool_answers *of = atomic_load(&answers);
   if (of)
@@ -109,7 +120,9 @@ static void after_fork_parent(void) {
     of->after_fork();
   registry_after_fork(0);
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
-    pool_unlock_rare(pool);
+    struct registry_record *record = record_of(pool);
+    if (record)
+      pthread_mutex_unlock(&record->rare);
     if (atomic_load(&pool->mapped))
       pthread_mutex_unlock(&pool->lock);
   }
@@ -124,7 +137,7 @@ static void after_fork_child(void) {
   pages_poke_after_fork();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     pthread_mutex_init(&pool->lock, NULL);
-    if (pool->record)
+    if (record_of(pool))
       registry_make_rare_lock(pool->record);
     /* Two processes that hand out the same bytes would not notice. */
     if (pool->file.inode && pool->state == PMALLOC_OPEN)
