@@ -110,7 +110,7 @@ def test_random_graphs() -> None:
 
     @seed(20_150_731)
     @settings(
-        max_examples=500,
+        max_examples=1000,
         deadline=None,
         database=None,
         print_blob=True,
@@ -132,7 +132,7 @@ def test_random_graphs() -> None:
 
     def work() -> None:
         run()
-        assert tally["objects"] > 1500, tally
+        assert tally["objects"] > 3000, tally
         for kind in ("item", "name"):  # the others are below
             assert tally[kind] > 25, tally
 

@@ -81,13 +81,13 @@ def test_a_sandbox_that_refuses_it():
         """
     )
     assert told == ["mprotect", "mprotect", "memfd"]
-    [warning, source] = errors.splitlines()[:2]
+    warning = errors.splitlines()[0]  # from 3.13 on the source follows
     assert warning.startswith("<string>:") and warning.endswith(
         "RuntimeWarning: pool 'first' is write-rare, and /proc/self/mem can't be opened: "
         f"Permission denied: {WINDOW}; make the first write-rare pool before the process gives up "
         "its privileges or enters a sandbox (what is open stays good), or use backing='memfd'"
     ), warning
-    assert errors.count("RuntimeWarning") == 1, source
+    assert errors.count("RuntimeWarning") == 1, errors
 
 
 def test_a_sandbox_that_is_entered_later():
