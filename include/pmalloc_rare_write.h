@@ -69,10 +69,11 @@ PMALLOC_API enum pmalloc_mechanism pmalloc_mechanism_of(struct pmalloc_pool *poo
  * instructions raise; nothing is writable meanwhile but through the functions below. Whoever
  * wants to write to the pool waits for its end, so nothing in it may wait for another: what makes,
  * fills, protects or ends a pool, this or another, is refused with PMALLOC_ERR_NESTED (EDEADLK);
- * fork() is not to be called.
+ * fork() is not to be called. A pool that is empty yet may be opened like any other.
  *
  * Returns: PMALLOC_OK; PMALLOC_ERR_NESTED: this thread has an opening already, which is a bug and
- *   reported; PMALLOC_ERR_INVALID: no pool; _DESTROYED; _NOT_RARE: its mode has no rare write.
+ *   reported; PMALLOC_ERR_INVALID: no pool; _DESTROYED; _NOT_RARE: its mode has no rare write;
+ *   _NOMEM; _CORRUPT: see pmalloc_check_pool().
  * Origin: rare_write_begin() of the kernel series. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status rare_write_begin(struct pmalloc_pool *pool);
 

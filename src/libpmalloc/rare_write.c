@@ -29,6 +29,7 @@
 #include <string.h>
 
 #include "bitmap.h"
+#include "hardened.h"
 #include "pool_internal.h"
 #include "rare_write_internal.h"
 #include "usercopy.h"
@@ -258,21 +259,36 @@ static void block_signals(sigset_t *before) {
 
 int pmalloc_rare_is_inside(void) { return opening.pool != NULL; }
 
+/* Under the pool's lock. A pool that is empty yet has no record, so it gets one: what an opening
+ * keeps others from may just be beginning. */
+static enum pmalloc_status may_open(pmalloc_pool *pool) {
+  if (pool->state == PMALLOC_DESTROYED_STATE)
+    return PMALLOC_ERR_DESTROYED;
+  if (!pmalloc_mode_is_rare(pool->mode))
+    return PMALLOC_ERR_NOT_RARE;
+  enum pmalloc_status status = hardened_enter(pool);
+  if (status != PMALLOC_OK || pool->record)
+    return status;
+  status = registry_record_new(&pool->record, pool->id, pool->name);
+  hardened_leave(pool);
+  return status;
+}
+
 enum pmalloc_status rare_open(pmalloc_pool *pool) {
   sigset_t before;
   if (atomic_load_explicit(&inside, memory_order_relaxed))
     return PMALLOC_ERR_NESTED;
   block_signals(&before);
-  pthread_mutex_lock(&pool->lock); /* it may be given its record, or end */
+  pool_lock_to_map(pool); /* it may be given its record, or end; and a fork() must know */
+  enum pmalloc_status status = may_open(pool);
   struct registry_record *record = pool->record;
-  enum pmalloc_status status = pool->state == PMALLOC_DESTROYED_STATE ? PMALLOC_ERR_DESTROYED
-                               : !record || !pmalloc_mode_is_rare(pool->mode) ? PMALLOC_ERR_NOT_RARE
-                                                                              : PMALLOC_OK;
   if (status == PMALLOC_OK)
     take(record);
   pthread_mutex_unlock(&pool->lock);
   if (status != PMALLOC_OK) {
+    int reason = errno;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = reason;
     return status;
   }
   atomic_store_explicit(&inside, record, memory_order_relaxed);

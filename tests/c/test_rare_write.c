@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 #include "../../src/libpmalloc/pages.h"
-#include "../../src/libpmalloc/pool.h"
+#include "../../src/libpmalloc/pool_internal.h"
 #include "check.h"
 
 static const int constant = 5;
@@ -198,6 +198,96 @@ static void test_openings(void) {
   pmalloc_pool_forget(other);
 }
 
+/* An opening of a pool that has no memory yet is one like any other, and leaves it empty. */
+static void test_opening_of_nothing(enum pmalloc_mode mode, enum pmalloc_backing backing,
+                                    unsigned flags, int protect_first) {
+  const struct pmalloc_options options = {.mode = mode, .backing = backing, .flags = flags};
+  const int rare = pmalloc_mode_is_rare(mode);
+  pmalloc_pool *pool = NULL;
+  struct pmalloc_stats before, after;
+  uint64_t value = 3;
+  sigset_t now;
+  OK(pmalloc_pool_create_with(&pool, "empty", &options));
+  if (protect_first)
+    OK(pmalloc_pool_protect(pool));
+  pmalloc_pool_stats(pool, &before);
+  CHECK(rare_write_begin(pool) == (rare ? PMALLOC_OK : PMALLOC_ERR_NOT_RARE));
+  if (rare) {
+    CHECK(rare_write_begin(pool) == PMALLOC_ERR_NESTED);
+    CHECK(pmalloc_wr_copy(&value, &value, 8) == PMALLOC_ERR_NOT_RARE);
+    OK(rare_write_end(pool));
+  }
+  CHECK(rare_write_end(pool) == PMALLOC_ERR_NESTED);
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  CHECK(sigismember(&now, SIGINT) == 0);
+  pmalloc_pool_stats(pool, &after);
+  CHECK(memcmp(&before, &after, sizeof after) == 0 && after.chunks == 0);
+  if (!protect_first) { /* it is filled and opened as if nothing had been */
+    uint64_t *at = word(pool);
+    OK(pmalloc_pool_protect(pool));
+    if (rare) {
+      OK(rare_write_begin(pool));
+      OK(pmalloc_wr_copy(at, &value, 8));
+      OK(rare_write_end(pool));
+      CHECK(*at == 3);
+    }
+  } else if (rare) {
+    OK(pmalloc_pool_make_ro(pool));
+    CHECK(rare_write_begin(pool) == PMALLOC_ERR_NOT_RARE);
+  }
+  OK(pmalloc_pool_destroy(pool));
+  CHECK(rare_write_begin(pool) == PMALLOC_ERR_DESTROYED);
+  pmalloc_pool_forget(pool);
+}
+
+#ifdef PMALLOC_FAULT_INJECTION
+/* What an opening of an empty pool takes, the kernel may refuse. */
+static void test_opening_without_memory(void) {
+  enum { MANY = 4096 };
+  static pmalloc_pool *pools[MANY];
+  enum pmalloc_status status = PMALLOC_OK;
+  sigset_t now;
+  int n = 0;
+  char name[PMALLOC_NAME_MAX + 1] = {0}; /* a long one: what there is, is soon used up */
+  memset(name, 'n', PMALLOC_NAME_MAX);
+  pages_inject(PAGES_CALL_MMAP, 0, ENOMEM, 1);
+  while (n < MANY && status == PMALLOC_OK) {
+    const struct pmalloc_options options = {.mode = PMALLOC_MODE_WR};
+    CHECK(pmalloc_pool_create_with(&pools[n], name, &options) == PMALLOC_OK);
+    status = rare_write_begin(pools[n++]);
+    if (status == PMALLOC_OK)
+      OK(rare_write_end(pools[n - 1]));
+  }
+  CHECK(status == PMALLOC_ERR_NOMEM && errno == ENOMEM);
+  CHECK(rare_write_end(pools[n - 1]) == PMALLOC_ERR_NESTED);
+  pthread_sigmask(SIG_SETMASK, NULL, &now);
+  CHECK(sigismember(&now, SIGINT) == 0);
+  pages_inject(PAGES_CALL_MMAP, -1, 0, 0);
+  OK(rare_write_begin(pools[n - 1]));
+  OK(rare_write_end(pools[n - 1]));
+  while (n-- > 0) {
+    OK(pmalloc_pool_destroy(pools[n]));
+    pmalloc_pool_forget(pools[n]);
+  }
+}
+#endif
+
+/* The handle of a hardened pool leads elsewhere: no lock is looked for there. */
+static void test_opening_astray(void) {
+  const struct pmalloc_options options = {.mode = PMALLOC_MODE_WR, .flags = PMALLOC_HARDENED};
+  pmalloc_pool *pool = NULL;
+  OK(pmalloc_pool_create_with(&pool, "astray", &options));
+  (void)word(pool);
+  struct registry_record *record = pool->record;
+  pool->record = (struct registry_record *)0x123456789000;
+  CHECK(rare_write_begin(pool) == PMALLOC_ERR_CORRUPT);
+  pool->record = record;
+  OK(rare_write_begin(pool));
+  OK(rare_write_end(pool));
+  OK(pmalloc_pool_destroy(pool));
+  pmalloc_pool_forget(pool);
+}
+
 static sigjmp_buf back;
 static void on_fault(int number) { siglongjmp(back, number); }
 
@@ -268,6 +358,16 @@ int main(void) {
   test_auto(PMALLOC_MODE_AUTO_WR);
   test_start();
   test_openings();
+  for (int mode = 0; mode <= PMALLOC_MODE_START_WR; mode++) {
+    for (int n = 0; n < 8; n++) {
+      const unsigned flags = n & 4 && mode != PMALLOC_MODE_START_WR ? PMALLOC_HARDENED : 0;
+      test_opening_of_nothing((enum pmalloc_mode)mode, (enum pmalloc_backing)(n & 1), flags, n & 2);
+    }
+  }
+  test_opening_astray();
+#ifdef PMALLOC_FAULT_INJECTION
+  test_opening_without_memory();
+#endif
   test_violation_in_opening();
 #ifdef PMALLOC_FAULT_INJECTION
   test_window();
