@@ -549,7 +549,8 @@ def test_copies(name: str, protected: bool):
 
 
 def test_snapshots_are_of_one_moment(name: str):
-    """Two fields that always change together, written by another thread, read 20,000 times."""
+    """Two fields that always change together, beside a writer: four readers, 20,000 times and more
+    together, until each has seen the writer at work."""
 
     class Pair(Record):
         one: u64
@@ -560,28 +561,37 @@ def test_snapshots_are_of_one_moment(name: str):
     pair = pool.new(Pair)
     pool.protect()
     stop = threading.Event()
+    mixtures: list[tuple[int, int]] = []
 
-    def work() -> None:
+    def write() -> None:
         n = 0
         while not stop.is_set():
             n += 1
             with rare_write(pair) as staged:
                 staged.one = staged.other = n
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    seen, rounds = set(), 0
-    try:
-        while rounds < 20_000 or len(seen) < 10:
+    def read() -> None:
+        seen, rounds = set(), 0
+        while rounds < 5_000 or len(seen) < 10:
             now = pair.snapshot()
-            assert now.one == now.other
+            if now.one != now.other:
+                mixtures.append((now.one, now.other))
             seen.add(now.one)
             rounds += 1
             if rounds % 100 == 0:
                 time.sleep(0.0001)  # the writer's turn
-    finally:
-        stop.set()
-        thread.join()
+
+    writer = threading.Thread(target=write)
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    writer.start()
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    stop.set()
+    writer.join()
+    assert mixtures == []
+    assert pair.one > 10
 
 
 def test_the_collector_leaves_them_alone(name: str):
