@@ -160,22 +160,25 @@ static PyObject *swap(PyObject *op, PyObject *version) {
   Py_RETURN_NONE;
 }
 
+/* The type's name without its module. */
+static const char *short_name(PyObject *op) {
+  const char *name = Py_TYPE(op)->tp_name, *dot = strrchr(name, '.');
+  return dot ? dot + 1 : name;
+}
+
 static PyObject *refuse_reduce(PyObject *op, PyObject *unused) {
   (void)unused;
   return PyErr_Format(PyExc_TypeError,
                       "cannot copy or pickle a %s: it is one place in protected memory of this "
                       "process; copy or pickle what get() returns",
-                      strrchr(Py_TYPE(op)->tp_name, '.') ? strrchr(Py_TYPE(op)->tp_name, '.') + 1
-                                                         : Py_TYPE(op)->tp_name);
+                      short_name(op));
 }
 
 static int refuse_setattr(PyObject *op, PyObject *name, PyObject *value) {
   PyErr_Format(PmProtectedError,
                "cannot %s attribute %R of a %s: it is protected; publish() is "
                "what changes it",
-               value ? "set" : "delete", name,
-               strrchr(Py_TYPE(op)->tp_name, '.') ? strrchr(Py_TYPE(op)->tp_name, '.') + 1
-                                                  : Py_TYPE(op)->tp_name);
+               value ? "set" : "delete", name, short_name(op));
   return -1;
 }
 
