@@ -244,10 +244,11 @@ def _listed(numbers: list[int]) -> str:
 
 
 def _named(references: list[Reference]) -> str:
+    # Known owners first: a word that nobody is known to own may be left over in free memory.
     shown = [
         f"{one.target} at {one.target_address:#x} from {one.address:#x} "
         f"({one.owner or one.mapping or 'memory'})"
-        for one in references[:5]
+        for one in sorted(references, key=lambda one: not one.owner)[:5]
     ]
     more = len(references) - len(shown)
     return "; ".join(shown) + (f"; and {more} more" if more else "")
