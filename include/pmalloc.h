@@ -88,7 +88,9 @@ enum pmalloc_status {
   PMALLOC_ERR_CORRUPT = 15,  /* EUCLEAN: a redzone or a link is not as pmalloc wrote it */
   PMALLOC_ERR_NOT_RARE = 16, /* EACCES: a rare write to what is not write-rare */
   PMALLOC_ERR_BOUNDS = 17,   /* ERANGE: a rare write over the end of an allocation or object */
-  PMALLOC_ERR_NESTED = 18    /* EDEADLK: an opening was found open */
+  PMALLOC_ERR_NESTED = 18,   /* EDEADLK: an opening was found open */
+  PMALLOC_ERR_UNSETTLED = 19 /* EINPROGRESS: Python objects of an init phase that has not ended lie
+                                in the pool; mark_rodata_ro() ends it */
 };
 
 /* What pmalloc_check_object_size() found out. */

@@ -117,18 +117,29 @@ int pm_dict_next(PyObject *dict, Py_ssize_t *pos, PyObject **key, PyObject **val
   return 0;
 }
 
-void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *keys, void *values) {
-  PyDictObject *mp = (PyDictObject *)op;
-  pm_immortal_header(op, type);
-  mp->ma_used = used;
-  mp->ma_keys = (PyDictKeysObject *)keys;
-  mp->ma_values = (PyDictValues *)values;
+static void forget_watchers(PyDictObject *mp) {
 #if PY_VERSION_HEX >= 0x030E0000
   mp->_ma_watcher_tag = 0;
 #else
   _Py_COMP_DIAG_PUSH _Py_COMP_DIAG_IGNORE_DEPR_DECLS mp->ma_version_tag = 0;
   _Py_COMP_DIAG_POP
 #endif
+}
+
+void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *keys, void *values) {
+  PyDictObject *mp = (PyDictObject *)op;
+  pm_immortal_header(op, type);
+  mp->ma_used = used;
+  mp->ma_keys = (PyDictKeysObject *)keys;
+  mp->ma_values = (PyDictValues *)values;
+  forget_watchers(mp);
+}
+
+void pm_body_move(PyObject *to, PyObject *from) {
+  size_t head = sizeof(PyObject);
+  memcpy((char *)to + head, (char *)from + head, (size_t)Py_TYPE(from)->tp_basicsize - head);
+  if (PyDict_Check(to)) /* whoever watches `from` need not hear of its end */
+    forget_watchers((PyDictObject *)to);
 }
 
 pm_keys *pm_empty_keys(void) {

@@ -265,6 +265,9 @@ int pm_dict_next(PyObject *dict, Py_ssize_t *pos, PyObject **key, PyObject **val
 
 /* Writes the header of a dict object that has `used` items. */
 void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *keys, void *values);
+/* All that an ordinary dict or list has becomes another's of the same kind, which is empty; it is
+ * to be written anew then. */
+void pm_body_move(PyObject *to, PyObject *from);
 /* The interpreter's own table of an empty dict; never freed, never written. */
 pm_keys *pm_empty_keys(void);
 

@@ -53,6 +53,8 @@ void pm_attribute_text(struct pm_text *t, uintptr_t name);
 int pm_step_text(struct pm_text *t, uintptr_t holder, uintptr_t word);
 /* The instance whose __dict__ lies behind its attributes' values, and is this object; else 0. */
 uintptr_t pm_holder_of_dict(uintptr_t op, uintptr_t before);
+/* The header that was born (born.h), where this is its body; else the object itself. */
+uintptr_t pm_born_of(uintptr_t op);
 /* Whether the object has a word for its __dict__ in front, and how far in front. */
 int pm_has_dict_word(uintptr_t op);
 size_t pm_dict_word_before(void);

@@ -20,6 +20,8 @@
  *     asked. Nobody at all: the path begins there, and says so.
  *   - A str that was met as a key of a dict with a shared table, and has a place of its own for the
  *     sake of a later dict, lies in front of that. It holds nothing, so that is the same case.
+ *   - A dict or list that was born in the pool (born.h) lies in front of all that was frozen when
+ * its phase ended; its items are in its body, which nobody refers to, and which says whose it is.
  *   - The __dict__ of an instance lies behind its values, and there may be no word that leads to
  * it.
  *
@@ -191,6 +193,7 @@ static enum way climb(struct pm_search *s, uintptr_t root, uintptr_t at, uintptr
   s->used = 0;
   s->budget = BUDGET;
   s->object = s->object_end = 0;
+  at = pm_born_of(at);
   if (!chunk_of(at, &chunk, &number))
     return NOT_FOUND;
   if (root != 0 && chunk_of(root, &last, &unused)) {
@@ -220,7 +223,7 @@ static enum way climb(struct pm_search *s, uintptr_t root, uintptr_t at, uintptr
     }
     if (!found)
       return NOT_FOUND;
-    at = next->holder;
+    at = pm_born_of(next->holder);
     s->used++;
   }
   return FROM_ROOT;

@@ -248,6 +248,18 @@ int pm_has_dict_word(uintptr_t op) {
   return facts_of(&f, op) == 0 && (f.flags & Py_TPFLAGS_MANAGED_DICT) != 0;
 }
 
+uintptr_t pm_born_of(uintptr_t op) {
+  uintptr_t type, born, born_type;
+  if (pm_peek_type(op, &type) < 0 ||
+      (type != (uintptr_t)&PmFrozenDict_Type && type != (uintptr_t)&PmFrozenList_Type))
+    return op;
+  born = peek_word(op - WORD);
+  return born != 0 && pmalloc_registry_is_start(born) && pm_peek_type(born, &born_type) == 0 &&
+                 born_type == type
+             ? born
+             : op;
+}
+
 uintptr_t pm_holder_of_dict(uintptr_t op, uintptr_t before) {
   struct facts f;
   uintptr_t type, values, own;

@@ -119,6 +119,12 @@ void *pm_raise_status(enum pmalloc_status status, const char *verb, const char *
   case PMALLOC_ERR_NESTED:
     PyErr_Format(PmError, "cannot %s pool '%s': an opening was found open", verb, pool_name);
     break;
+  case PMALLOC_ERR_UNSETTLED:
+    PyErr_Format(PmError,
+                 "cannot %s pool '%s': dicts or lists of an init phase lie in it that are ordinary "
+                 "until the phase ends; call mark_rodata_ro() instead, or end its late_init()",
+                 verb, pool_name);
+    break;
   case PMALLOC_ERR_CORRUPT:
     PyErr_Format(PmCorruptionError,
                  "cannot %s pool '%s': its metadata was overwritten by something in this process; "

@@ -4,6 +4,7 @@
  */
 #include "freeze.h"
 
+#include "born.h"
 #include "errors.h"
 
 void pm_plan_free(pm_plan *p) {
@@ -79,7 +80,7 @@ static int emit(pm_plan *p, const struct pmalloc_region *region) {
       continue;
     if (i + 8 < p->n_nodes)
       __builtin_prefetch(p->nodes[i + 8].src);
-    PyObject *to = pm_target(p, (uint32_t)i);
+    PyObject *to = pm_place_of(p, i);
     if (kind < PM_KIND_RANGE) {
       if (pm_emit_scalar(p, node, to) < 0)
         return -1;
@@ -150,15 +151,16 @@ int pm_discover_all(pm_plan *p, pm_session *session, PyObject *obj, uint32_t *ro
   }
 }
 
-PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
-                    PyObject *weakrefs, PyObject *externals) {
-  pm_session session = {.pool = face == NULL ? Py_None : face, .externals = externals};
+PyObject *pm_freeze_in(pm_session *session, pmalloc_pool *pool, PyObject *obj, PyObject *keep,
+                       PyObject *weakrefs) {
   pm_plan p = {0};
   PyObject *result = NULL;
   uint32_t root;
   struct pmalloc_region region;
   int have_region = 0;
-  if (pm_discover_all(&p, &session, obj, &root, 0) < 0 || pm_find_shapes(&p) < 0)
+  if (pm_discover_all(&p, session, obj, &root, 0) < 0 || pm_find_shapes(&p) < 0)
+    goto done;
+  if (session->settling != NULL && pm_settle_look(&p, obj) <= 0)
     goto done;
   pm_want_keys(&p);
   if (pm_make_shared_keys(&p) < 0)
@@ -171,12 +173,15 @@ PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject 
       goto done;
     }
     have_region = 1;
-    if (emit(&p, &region) < 0 || extend(keep, p.keep) < 0)
+    if (emit(&p, &region) < 0 || (session->settling != NULL && pm_settle_check(&p) < 0) ||
+        extend(keep, p.keep) < 0)
       goto done;
     if (extend(weakrefs, p.weakrefs) < 0)
       goto done;
     pmalloc_region_commit(pool, &region, p.objects);
     have_region = 0;
+    if (session->settling != NULL)
+      pm_settle_flip(&p);
   } else if (extend(keep, p.keep) < 0) {
     goto done;
   }
@@ -185,6 +190,13 @@ done:
   if (have_region)
     give_up(&p, pool, &region, keep, weakrefs);
   pm_plan_free(&p);
+  return result;
+}
+
+PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
+                    PyObject *weakrefs, PyObject *externals) {
+  pm_session session = {.pool = face == NULL ? Py_None : face, .externals = externals};
+  PyObject *result = pm_freeze_in(&session, pool, obj, keep, weakrefs);
   pm_session_free(&session);
   return result;
 }

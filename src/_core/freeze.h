@@ -50,12 +50,13 @@ typedef enum {
 
 #define PM_EDGE_EXTERNAL ((uint32_t)1 << 31)
 #define PM_EDGE_NONE UINT32_MAX /* a slot or attribute that is not set */
-/* where:  | elsewhere 63 | wanted 62 | kind 57-61 | size, then offset 0-56 | */
+/* where:  | elsewhere 63 | wanted 62 | kind 57-61 | born 56 | size, then offset 0-55 | */
 #define PM_NODE_KIND_SHIFT 57
-#define PM_NODE_WANTED ((uint64_t)1 << 62)    /* has a place of its own in the region */
+#define PM_NODE_BORN ((uint64_t)1 << 56)   /* what refers to it refers to its source: see born.h */
+#define PM_NODE_WANTED ((uint64_t)1 << 62) /* has a place of its own in the region */
 #define PM_NODE_ELSEWHERE ((uint64_t)1 << 63) /* offset is an address: a shared key */
 /* The block's size until pass 2, its offset from then on. */
-#define PM_NODE_OFFSET (((uint64_t)1 << PM_NODE_KIND_SHIFT) - 1)
+#define PM_NODE_OFFSET (((uint64_t)1 << 56) - 1)
 
 typedef struct {
   PyObject *src;  /* borrowed: the caller holds the root, nothing runs in between */
@@ -79,6 +80,8 @@ typedef struct {
   int own_dict;
 } pm_inst;
 
+struct pm_settling; /* born.h */
+
 /* What outlives one try of discovery; see freeze_classes.h. */
 typedef struct {
   PyObject *pool;      /* the Python object, None in a preview; borrowed */
@@ -89,7 +92,8 @@ typedef struct {
   PyObject *replaced; /* list: an object, what stands for it (None: to be asked), and so on */
   pm_map replacement; /* object -> index of what stands for it */
   int rounds;
-  PyObject *culprit; /* for which no stand-in could be had; borrowed */
+  PyObject *culprit;            /* for which no stand-in could be had; borrowed */
+  struct pm_settling *settling; /* an init phase ends; else NULL */
 } pm_session;
 
 /* A position of pm_discover_child(): the i-th attribute of an instance, in the order they were set.
@@ -170,6 +174,8 @@ size_t pm_edge_count(const pm_plan *p, size_t node);
 int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op, size_t luck_slot,
                       int is_key);
 int pm_push_edge(pm_plan *p, uint32_t edge);
+/* Whether the caller named its type as one whose instances stay outside. */
+int pm_is_allowed(const pm_plan *p, PyTypeObject *type);
 
 /* freeze_resolve.c: answers for what discovery took note of; -1 with an exception */
 int pm_resolve(pm_session *s);
@@ -261,15 +267,20 @@ static inline int pm_node_kind(const pm_node *n) {
   return (int)(n->where >> PM_NODE_KIND_SHIFT & 31);
 }
 
+/* Where a node is written. */
+static inline PyObject *pm_place_of(const pm_plan *p, size_t node) {
+  uint64_t where = p->nodes[node].where;
+  char *at = (where & PM_NODE_ELSEWHERE) ? NULL : p->base;
+  return (PyObject *)(void *)(at + (where & PM_NODE_OFFSET));
+}
+
 /* Where the object of an edge lies, or will lie. */
 static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
   if (edge == PM_EDGE_NONE)
     return NULL;
   if (edge & PM_EDGE_EXTERNAL)
     return p->externals[edge & ~PM_EDGE_EXTERNAL];
-  uint64_t where = p->nodes[edge].where;
-  char *at = (where & PM_NODE_ELSEWHERE) ? NULL : p->base;
-  return (PyObject *)(void *)(at + (where & PM_NODE_OFFSET));
+  return p->nodes[edge].where & PM_NODE_BORN ? p->nodes[edge].src : pm_place_of(p, edge);
 }
 
 /* Freezes obj into the pool. Returns the frozen object (borrowed for ever: it is
@@ -280,6 +291,10 @@ static inline PyObject *pm_target(const pm_plan *p, uint32_t edge) {
  * NULL: arrays are then refused. */
 PyObject *pm_freeze(pmalloc_pool *pool, PyObject *face, PyObject *obj, PyObject *keep,
                     PyObject *weakrefs, PyObject *externals);
+
+/* The same for a session that the caller began and ends. */
+PyObject *pm_freeze_in(pm_session *session, pmalloc_pool *pool, PyObject *obj, PyObject *keep,
+                       PyObject *weakrefs);
 
 /* The pool is gone, and with it what they refer to: they are dead from now on, and so are all that
  * were made later. Empties the list. */

@@ -9,6 +9,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
+#include "born.h"
 #include "freeze.h"
 #include "frozen_types.h"
 
@@ -141,7 +142,7 @@ static int take_note(pm_plan *p, PyObject **list, PyObject *what, uint32_t *edge
   return PyList_Append(*list, what) < 0 || add_external(p, Py_None, edge) < 0 ? -1 : 1;
 }
 
-static int is_allowed(const pm_plan *p, PyTypeObject *type) {
+int pm_is_allowed(const pm_plan *p, PyTypeObject *type) {
   PyObject *allowed = p->session->externals;
   for (Py_ssize_t i = 0; allowed != NULL && i < PyTuple_GET_SIZE(allowed); i++)
     if (PyType_IsSubtype(type, (PyTypeObject *)PyTuple_GET_ITEM(allowed, i)))
@@ -188,7 +189,7 @@ enum { CLASS_FAILED = -4, CLASS_REFUSED = -3, CLASS_DONE = -2 };
 static int kind_by_class(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint32_t *edge) {
   PyTypeObject *type = Py_TYPE(op);
   PyObject *stands;
-  if (is_allowed(p, type))
+  if (pm_is_allowed(p, type))
     return add_kept(p, op, edge) < 0 ? CLASS_FAILED : CLASS_DONE;
   const pm_class *c = pm_instance_class(op);
   if (c == NULL)
@@ -234,6 +235,9 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
       return 1;
     }
   }
+  enum pm_born born = p->session->settling == NULL ? PM_BORN_NOT : pm_settle_born(p, op);
+  if (born == PM_BORN_ELSEWHERE) /* another phase's, which has its own end */
+    return add_kept(p, op, edge) < 0 || pm_map_put(&p->seen, op, *edge) < 0 ? -1 : 1;
   if (kind < 0) {
     kind = kind_by_class(p, op, luck_slot, is_key, edge);
     if (kind == CLASS_DONE && several_owners && !p->again)
@@ -260,6 +264,8 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
     *edge = (uint32_t)p->n_nodes;
     pm_node *node = &p->nodes[p->n_nodes++];
     *node = (pm_node){.src = op, .where = (uint64_t)kind << PM_NODE_KIND_SHIFT};
+    if (born == PM_BORN_HERE)
+      node->where |= PM_NODE_BORN;
     if (kind < PM_KIND_RANGE) /* containers follow when they are expanded */
       node->where |= pm_align(pm_scalar_size(node));
   }
@@ -270,13 +276,15 @@ static int edge_of(pm_plan *p, PyObject *op, size_t luck_slot, int is_key, uint3
   return 1;
 }
 
-/* A preview goes on where freeze would stop. */
+/* A preview goes on where freeze would stop, and so does the end of an init phase. */
 static int find(pm_plan *p, uint32_t parent, size_t position, PyObject *op, int refused,
                 uint32_t *edge) {
   if (pm_grow((void **)&p->findings, &p->room_findings, p->n_findings, sizeof *p->findings) < 0)
     return -1;
   p->findings[p->n_findings++] =
       (pm_finding){.op = op, .parent = parent, .position = position, .refused = refused};
+  if (!p->preview) /* an init phase ends: it stays as it is, outside */
+    return add_kept(p, op, edge) < 0 ? -1 : 1;
   return refused && add_external(p, Py_None, edge) < 0 ? -1 : 1;
 }
 
@@ -301,6 +309,8 @@ int pm_discover_child(pm_plan *p, uint32_t parent, size_t position, PyObject *op
     known = find(p, parent, position, op, 1, &edge);
   else if (p->preview && (known == 0 || (known > 0 && PyList_GET_SIZE(p->keep) > kept)))
     known = find(p, parent, position, op, known == 0, &edge);
+  else if (known == 0 && p->session->settling != NULL)
+    known = find(p, parent, position, op, 1, &edge);
   if (known == 0)
     pm_refuse(p, parent, position, op);
   else if (known > 0 && may_be_hashed(p, parent, is_key)) {

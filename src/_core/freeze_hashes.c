@@ -73,7 +73,7 @@ static int check_keys(pm_plan *p) {
     if ((!set && kind != PM_KIND_DICT && kind != PM_KIND_INSTANCE) ||
         !(node->where & PM_NODE_WANTED))
       continue;
-    int answer = keys_differ(pm_target(p, (uint32_t)i));
+    int answer = keys_differ(pm_place_of(p, i));
     if (answer == 0)
       pm_refuse_node(p, (uint32_t)i,
                      set ? "two of its members were replaced by what is equal; what is registered "
@@ -145,7 +145,7 @@ static int each(const pm_plan *p, int kind, int other, int backwards, int (*visi
     if ((pm_node_kind(node) != kind && pm_node_kind(node) != other) ||
         !(node->where & PM_NODE_WANTED))
       continue;
-    int answer = visit(pm_target(p, (uint32_t)i));
+    int answer = visit(pm_place_of(p, i));
     if (answer < 0)
       return -1;
     changed |= answer;
@@ -261,7 +261,7 @@ int pm_finish_hashes(pm_plan *p) {
     int kind = pm_node_kind(node);
     if (!(node->where & PM_NODE_WANTED))
       continue;
-    PyObject *op = pm_target(p, (uint32_t)i);
+    PyObject *op = pm_place_of(p, i);
     if (kind == PM_KIND_TIME && PyObject_Hash(op) == -1)
       return -1;
     if (kind == PM_KIND_DICT && pm_is_builtin_frozendict(op) && PyObject_Hash(op) == -1 &&

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: MIT
  */
 #include "../libpmalloc/fault_origin.h"
+#include "born.h"
 #include "cell_type.h"
 #include "errors.h"
 #include "freeze.h"
@@ -227,6 +228,8 @@ static PyMethodDef methods[] = {
      "violations($module, /)\n--\n\nThe log: lists of writers and of writes."},
     {"set_violation_signal", pm_set_violation_signal, METH_O,
      "set_violation_signal($module, number, /)\n--\n\nWhat the main thread is woken by."},
+    {"in_graph", pm_in_graph, METH_VARARGS,
+     "in_graph($module, inside, obj, /)\n--\n\nWhether Pool._settle() met the object."},
     {"handler_state", pm_handler_state, METH_NOARGS,
      "handler_state($module, /)\n--\n\nWho gets SIGSEGV, as a dict."},
     {"segv_blocked", pm_segv_blocked, METH_NOARGS,

@@ -7,6 +7,7 @@
  */
 #include "pool_type.h"
 
+#include "born.h"
 #include "errors.h"
 #include "freeze.h"
 #include "guards.h"
@@ -513,6 +514,11 @@ static PyMethodDef methods[] = {
      "objects."},
     {"_place", pm_record_place, METH_O,
      "_place($self, record, /)\n--\n\nThe live copy of an ordinary Record in the pool."},
+    {"_born", pm_pool_born, METH_O,
+     "_born($self, value, /)\n--\n\nA dict or list like value whose header lies in the pool."},
+    {"_settle", pm_pool_settle, METH_VARARGS,
+     "_settle($self, names, originals, strict, /)\n--\n\nFreezes all that were born in it, where "
+     "they are."},
     {"protect", KEYWORDS(protect), METH_VARARGS | METH_KEYWORDS,
      "protect($self, revoke=False, *, seal=False, immutable=False)\n--\n\nMakes the pool "
      "read-only. There is no way back."},

@@ -15,6 +15,7 @@ typedef struct {
   PyObject *keep;            /* list: what the frozen objects rely on outside the pool */
   int global;                /* the library's own pool, which C code has, too */
   PyObject *weakrefs;        /* list: see freeze.h */
+  PyObject *born;            /* list: see born.h; NULL: none that is unsettled */
   Py_ssize_t views;          /* buffers of its allocations that are alive ... */
   Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */
   Py_ssize_t arrays;         /* ArrayData that are alive */

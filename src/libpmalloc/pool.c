@@ -311,9 +311,10 @@ static enum pmalloc_status bury(pmalloc_pool *pool) {
  * pool as it was. After that there is no way back; the pool counts as destroyed
  * and another call goes on with the rest. */
 static enum pmalloc_status destroy(pmalloc_pool *pool, int damaged) {
-  enum pmalloc_status status = PMALLOC_OK;
+  enum pmalloc_status status;
   pthread_mutex_lock(&pool->lock);
-  if ((status = hardened_walk(pool)) != PMALLOC_OK) {
+  status = pool->unsettled > 0 ? PMALLOC_ERR_UNSETTLED : hardened_walk(pool);
+  if (status != PMALLOC_OK) {
     pthread_mutex_unlock(&pool->lock);
     return status;
   }

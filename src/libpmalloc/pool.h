@@ -175,6 +175,9 @@ static inline void pmalloc_region_mark(const struct pmalloc_region *r, const voi
 }
 /* Ends a region: `objects` marked starts are counted. */
 void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, size_t objects);
+/* So many more (or fewer) objects of the pool are written by somebody who knows of no pools: while
+ * there are any it is neither protected nor destroyed, PMALLOC_ERR_UNSETTLED. */
+void pmalloc_pool_unsettled(pmalloc_pool *pool, ptrdiff_t more);
 /* Undoes the pool's newest region (before commit): memory and chunk as before. */
 void pmalloc_region_abandon(pmalloc_pool *pool, struct pmalloc_region *r);
 

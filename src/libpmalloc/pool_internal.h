@@ -84,6 +84,7 @@ struct pmalloc_pool {
   size_t reserved_bytes, used_bytes, allocations, objects;
   size_t hot_bytes; /* of heap memory behind this struct */
   uint32_t open_regions;
+  size_t unsettled; /* objects that are still written by who knows of no pools */
   struct region_undo undo;
   struct pmalloc_corruption corruption; /* the latest */
   uint32_t chunks;                      /* hardened: as many as there were, ... */

@@ -219,6 +219,8 @@ enum pmalloc_status pmalloc_pool_protect_as(pmalloc_pool *pool, enum pmalloc_tie
     status = go_on(pool);
   else if (pool->state != PMALLOC_OPEN)
     status = pool->state == PMALLOC_PROTECTED ? PMALLOC_ERR_PROTECTED : PMALLOC_ERR_DESTROYED;
+  else if (pool->unsettled > 0)
+    status = PMALLOC_ERR_UNSETTLED;
   else if ((status = hardened_walk(pool)) != PMALLOC_OK ||
            (status = redzone_check_all(pool)) != PMALLOC_OK)
     (void)0; /* open as before */

@@ -119,6 +119,12 @@ void pmalloc_region_commit(pmalloc_pool *pool, const struct pmalloc_region *r, s
   pthread_mutex_unlock(&pool->lock);
 }
 
+void pmalloc_pool_unsettled(pmalloc_pool *pool, ptrdiff_t more) {
+  pthread_mutex_lock(&pool->lock);
+  pool->unsettled += (size_t)more;
+  pthread_mutex_unlock(&pool->lock);
+}
+
 static void take_back(pmalloc_pool *pool, const struct region_undo *undo) {
   struct cold_chunk *chunk = undo->chunk;
   cold_set_used(chunk, undo->used);

@@ -49,6 +49,8 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "it reaches beyond an allocation or an object";
   case PMALLOC_ERR_NESTED:
     return "an opening was found open";
+  case PMALLOC_ERR_UNSETTLED:
+    return "objects of an init phase that has not ended lie in it";
   }
   return "an unknown status";
 }
@@ -90,6 +92,8 @@ int pmalloc_status_errno(enum pmalloc_status status) {
     return ERANGE;
   case PMALLOC_ERR_NESTED:
     return EDEADLK;
+  case PMALLOC_ERR_UNSETTLED:
+    return EINPROGRESS;
   }
   return EINVAL;
 }

@@ -354,6 +354,35 @@ class Pool:
     @overload
     def freeze(self, obj: _T, /, *, externals: type | Iterable[type] = ()) -> _T: ...
     def _place[R: Record](self, record: R, /) -> R: ...
+    @overload
+    def _born[K, V](self, value: dict[K, V], /) -> dict[K, V]: ...
+    @overload
+    def _born[T](self, value: list[T], /) -> list[T]: ...
+    def _settle(
+        self, names: dict[str, Any], originals: list[Any], strict: bool, /
+    ) -> tuple[
+        FrozenDict[str, Any] | None,
+        list[tuple[str, object, str]],
+        list[list[object]],
+        object,
+        list[object] | None,
+    ]:
+        """Freezes everything that was born in the pool, where it is, with names as the root.
+
+        Args:
+            names: has each of what was born as a value.
+            originals: what they were made of. Nobody else may refer to that, but for the list.
+            strict: do nothing where `held` is not empty.
+
+        Returns:
+            The root, None where nothing was done; what could not be frozen and stays outside, as
+            (path, object, advice); the lines of what is held elsewhere, each from its first known
+            holder to itself; for `in_graph`, or None; what must be let go of when all is protected.
+
+        Raises:
+            UnfreezableError, MemoryError, RuntimeError, ValueError: nothing was done.
+        """
+
     def protect(self, revoke: bool = False, *, seal: bool = False, immutable: bool = False) -> None:
         """Makes the pool read-only; see pmalloc.Pool.protect."""
     def fileno(self) -> int:
@@ -471,6 +500,7 @@ class CoreHandlerState(TypedDict):
     stack: int
     stack_needed: int
 
+def in_graph(inside: object, obj: object, /) -> bool: ...
 def handler_state() -> CoreHandlerState: ...
 
 instance_dict: object

@@ -1,0 +1,240 @@
+/* born: see the header.
+ *
+ * SPDX-License-Identifier: MIT
+ */
+#include "born.h"
+
+#include "errors.h"
+#include "frozen_types.h"
+#include "guards.h"
+
+static size_t header_size(PyObject *op) { return (size_t)Py_TYPE(op)->tp_basicsize; }
+
+/* ---- birth ------------------------------------------------------------------- */
+
+/* What the gc head of a body says: the header that was born. */
+static PyObject **born_word(PyObject *body) { return (PyObject **)(void *)body - 1; }
+
+/* An ordinary shallow copy becomes the one in the pool: its header moves, and its old place is
+ * given back without a word. One reference is never given back: nobody may free what is a pool's.
+ */
+static PyObject *move_in(pm_pool *pool, PyObject *copy) {
+  struct pmalloc_region region;
+  size_t size = header_size(copy);
+  enum pmalloc_status status = pmalloc_pool_region(pool->pool, PM_GC_HEAD + size, &region);
+  if (status != PMALLOC_OK)
+    return pm_raise_status(status, "put a dict or list into", PyUnicode_AsUTF8(pool->name));
+  PyObject *op = (PyObject *)(void *)(region.base + PM_GC_HEAD);
+  if (PyObject_GC_IsTracked(copy))
+    PyObject_GC_UnTrack(copy);
+  memset(region.base, 0, PM_GC_HEAD);
+  memcpy(op, copy, size);
+  PyObject_GC_Del(copy);
+  Py_INCREF(op);
+  pmalloc_region_mark(&region, op);
+  pmalloc_region_commit(pool->pool, &region, 1);
+  pmalloc_pool_unsettled(pool->pool, 1);
+  PyObject_GC_Track(op);
+  return op;
+}
+
+PyObject *pm_pool_born(PyObject *op, PyObject *value) {
+  pm_pool *self = (pm_pool *)op;
+  enum pmalloc_mode mode = pmalloc_pool_mode(self->pool);
+  if (!PyDict_CheckExact(value) && !PyList_CheckExact(value))
+    return PyErr_Format(PyExc_TypeError, "a dict or a list is needed, not %s",
+                        Py_TYPE(value)->tp_name);
+  if (mode != PMALLOC_MODE_RO && mode != PMALLOC_MODE_WR)
+    return PyErr_Format(PmError,
+                        "cannot put a dict or list into pool '%U': in mode '%s' its memory is not "
+                        "open until the end; use mode 'ro'",
+                        self->name, pmalloc_mode_name(mode));
+  if (self->born == NULL && (self->born = PyList_New(0)) == NULL)
+    return NULL;
+  /* Room in the list first: afterwards nothing may fail. */
+  if (PyList_Append(self->born, Py_None) < 0)
+    return NULL;
+  PyObject *copy =
+      PyDict_CheckExact(value) ? PyDict_Copy(value) : PyList_GetSlice(value, 0, PY_SSIZE_T_MAX);
+  PyObject *born = copy == NULL ? NULL : move_in(self, copy);
+  Py_ssize_t last = PyList_GET_SIZE(self->born) - 1;
+  if (born == NULL) {
+    Py_XDECREF(copy);
+    PyObject *error = PyErr_GetRaisedException();
+    if (PyList_SetSlice(self->born, last, last + 1, NULL) < 0)
+      PyErr_Clear();
+    PyErr_SetRaisedException(error);
+    return NULL;
+  }
+  PyList_SET_ITEM(self->born, last, Py_NewRef(born)); /* it held None, which is immortal */
+  return born;
+}
+
+/* ---- the end ----------------------------------------------------------------- */
+
+enum pm_born pm_settle_born(const pm_plan *p, PyObject *op) {
+  uint32_t number;
+  if ((!PyDict_CheckExact(op) && !PyList_CheckExact(op)) || !pmalloc_registry_owns((uintptr_t)op))
+    return PM_BORN_NOT;
+  return pm_map_get(&p->session->settling->born, op, &number) ? PM_BORN_HERE : PM_BORN_ELSEWHERE;
+}
+
+static PyObject *shallow(PyObject *op) {
+  return PyDict_Check(op) ? PyDict_Copy(op) : PyList_GetSlice(op, 0, PY_SSIZE_T_MAX);
+}
+
+/* An empty one of the same kind. */
+static PyObject *empty(PyObject *op) { return PyDict_Check(op) ? PyDict_New() : PyList_New(0); }
+
+/* For each of `all` what `make` gives, as a list. */
+static PyObject *for_each(PyObject *all, PyObject *(*make)(PyObject *)) {
+  PyObject *list = PyList_New(PyList_GET_SIZE(all));
+  for (Py_ssize_t i = 0; list != NULL && i < PyList_GET_SIZE(all); i++) {
+    PyObject *one = make(PyList_GET_ITEM(all, i));
+    if (one == NULL)
+      Py_CLEAR(list);
+    else
+      PyList_SET_ITEM(list, i, one);
+  }
+  return list;
+}
+
+static int list_refused(pm_plan *p, struct pm_settling *s) {
+  pm_step *steps = p->n_findings == 0 ? NULL : pm_steps(p);
+  int bad = p->n_findings > 0 && steps == NULL ? -1 : 0;
+  for (size_t i = 0; !bad && i < p->n_findings; i++) {
+    const pm_finding *f = &p->findings[i];
+    PyObject *path = pm_path(p, steps, f->parent, f->position);
+    PyObject *item = path == NULL ? NULL : Py_BuildValue("(NOs)", path, f->op, pm_advice(f->op));
+    bad = item == NULL ? -1 : PyList_Append(s->refused, item);
+    Py_XDECREF(item);
+  }
+  PyMem_RawFree(steps);
+  return bad;
+}
+
+int pm_settle_look(pm_plan *p, PyObject *names) {
+  struct pm_settling *s = p->session->settling;
+  (void)names;
+  if (list_refused(p, s) < 0 || pm_find_held(p, s) < 0)
+    return -1;
+  if (s->strict && PyList_GET_SIZE(s->held) > 0)
+    return 0;
+  if ((s->leftovers = for_each(s->all, empty)) == NULL)
+    return -1;
+  /* Whoever hashes keys may run Python code, and that may change what was read already. */
+  if ((p->rehash || p->zoned) && (s->snapshots = for_each(s->all, shallow)) == NULL)
+    return -1;
+  return 1;
+}
+
+static int same_items(PyObject *a, PyObject *b) {
+  if (PyList_Check(a)) {
+    Py_ssize_t n = PyList_GET_SIZE(a);
+    return n == PyList_GET_SIZE(b) &&
+           (n == 0 || memcmp(((PyListObject *)a)->ob_item, ((PyListObject *)b)->ob_item,
+                             (size_t)n * sizeof(PyObject *)) == 0);
+  }
+  Py_ssize_t at = 0, other = 0;
+  PyObject *key, *value, *key_b, *value_b;
+  Py_hash_t hash;
+  if (PyDict_GET_SIZE(a) != PyDict_GET_SIZE(b))
+    return 0;
+  while (pm_dict_next(a, &at, &key, &value, &hash))
+    if (!pm_dict_next(b, &other, &key_b, &value_b, &hash) || key != key_b || value != value_b)
+      return 0;
+  return 1;
+}
+
+int pm_settle_check(pm_plan *p) {
+  const struct pm_settling *s = p->session->settling;
+  for (Py_ssize_t i = 0; s->snapshots != NULL && i < PyList_GET_SIZE(s->all); i++) {
+    PyObject *op = PyList_GET_ITEM(s->all, i);
+    if (!same_items(op, PyList_GET_ITEM(s->snapshots, i))) {
+      PyErr_Format(PyExc_RuntimeError,
+                   "%s changed while its init phase ended: a __hash__ or __eq__ of an object in it "
+                   "writes to it",
+                   Py_TYPE(op)->tp_name);
+      return -1;
+    }
+  }
+  return 0;
+}
+
+void pm_settle_flip(pm_plan *p) {
+  struct pm_settling *s = p->session->settling;
+  for (size_t i = 0; i < p->n_nodes; i++) {
+    uint32_t number;
+    if (!(p->nodes[i].where & PM_NODE_BORN))
+      continue;
+    PyObject *op = p->nodes[i].src, *body = pm_place_of(p, i);
+    (void)pm_map_get(&s->born, op, &number);
+    if (PyObject_GC_IsTracked(op))
+      PyObject_GC_UnTrack(op);
+    pm_body_move(PyList_GET_ITEM(s->leftovers, (Py_ssize_t)number), op);
+    memset((char *)op - PM_GC_HEAD, 0, PM_GC_HEAD);
+    memcpy(op, body, header_size(body));
+    *born_word(body) = op;
+  }
+  s->settled = 1;
+}
+
+/* Whether the values of names are all that were born in the pool, each once. */
+static int check_names(const pm_pool *self, PyObject *names, pm_map *born) {
+  Py_ssize_t n = self->born == NULL ? 0 : PyList_GET_SIZE(self->born), at = 0, found = 0;
+  PyObject *key, *value;
+  uint32_t number;
+  for (Py_ssize_t i = 0; i < n; i++)
+    if (pm_map_put(born, PyList_GET_ITEM(self->born, i), (uint32_t)i) < 0)
+      return -1;
+  while (PyDict_Next(names, &at, &key, &value))
+    found += pm_map_get(born, value, &number);
+  if (found == n)
+    return 0;
+  PyErr_Format(PyExc_ValueError,
+               "cannot settle pool '%U': %zd dicts and lists were born in it, and names has %zd of "
+               "them",
+               self->name, n, found);
+  return -1;
+}
+
+PyObject *pm_pool_settle(PyObject *op, PyObject *args) {
+  pm_pool *self = (pm_pool *)op;
+  PyObject *names, *originals, *result = NULL;
+  struct pm_settling s = {0};
+  if (!PyArg_ParseTuple(args, "O!O!p:_settle", &PyDict_Type, &names, &PyList_Type, &originals,
+                        &s.strict))
+    return NULL;
+  pm_session session = {.pool = op, .settling = &s};
+  pm_realloc_guard_install();
+  s.all = self->born == NULL ? PyList_New(0) : Py_NewRef(self->born);
+  s.originals = originals;
+  s.held = PyList_New(0);
+  s.refused = PyList_New(0);
+  if (s.all == NULL || s.held == NULL || s.refused == NULL || check_names(self, names, &s.born) < 0)
+    goto done;
+  PyObject *root = pm_freeze_in(&session, self->pool, names, self->keep, self->weakrefs);
+  if (s.settled) {
+    pmalloc_pool_unsettled(self->pool, -PyList_GET_SIZE(s.all));
+    Py_CLEAR(self->born);
+  }
+  if (root == NULL && PyErr_Occurred())
+    goto done;
+  if (root != NULL && pmalloc_pool_set_root(self->pool, root) != PMALLOC_OK) {
+    pm_raise_status(PMALLOC_ERR_CORRUPT, "set the root of", PyUnicode_AsUTF8(self->name));
+    goto done;
+  }
+  result = Py_BuildValue("(OOOOO)", root == NULL ? Py_None : root, s.refused, s.held,
+                         s.inside == NULL ? Py_None : s.inside,
+                         s.leftovers == NULL || root == NULL ? Py_None : s.leftovers);
+done:
+  pm_session_free(&session);
+  pm_map_free(&s.born);
+  Py_XDECREF(s.all);
+  Py_XDECREF(s.held);
+  Py_XDECREF(s.refused);
+  Py_XDECREF(s.inside);
+  Py_XDECREF(s.leftovers);
+  Py_XDECREF(s.snapshots);
+  return result;
+}
