@@ -60,13 +60,10 @@ PyObject *pm_pool_born(PyObject *op, PyObject *value) {
   Py_ssize_t last = PyList_GET_SIZE(self->born) - 1;
   if (born == NULL) {
     Py_XDECREF(copy);
-    PyObject *error = PyErr_GetRaisedException();
-    if (PyList_SetSlice(self->born, last, last + 1, NULL) < 0)
-      PyErr_Clear();
-    PyErr_SetRaisedException(error);
+    Py_SET_SIZE((PyVarObject *)self->born, last); /* the last is None, which nobody counts */
     return NULL;
   }
-  PyList_SET_ITEM(self->born, last, Py_NewRef(born)); /* it held None, which is immortal */
+  PyList_SET_ITEM(self->born, last, Py_NewRef(born)); /* it was None */
   return born;
 }
 
@@ -116,6 +113,15 @@ static int list_refused(pm_plan *p, struct pm_settling *s) {
 int pm_settle_look(pm_plan *p, PyObject *names) {
   struct pm_settling *s = p->session->settling;
   (void)names;
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(s->all); i++) {
+    PyObject *op = PyList_GET_ITEM(s->all, i);
+    if (PyList_Check(op) && pm_list_is_sorted(op)) {
+      PyErr_SetString(PyExc_RuntimeError,
+                      "cannot end the init phase: a list is being sorted, and its items are not in "
+                      "it now");
+      return -1;
+    }
+  }
   if (list_refused(p, s) < 0 || pm_find_held(p, s) < 0)
     return -1;
   if (s->strict && PyList_GET_SIZE(s->held) > 0)
@@ -161,32 +167,52 @@ int pm_settle_check(pm_plan *p) {
   return 0;
 }
 
+/* What it had goes to an ordinary one; its header is to be written anew. */
+static void take_apart(const struct pm_settling *s, PyObject *op) {
+  uint32_t number;
+  (void)pm_map_get(&s->born, op, &number);
+  if (PyObject_GC_IsTracked(op))
+    PyObject_GC_UnTrack(op);
+  memset((char *)op - PM_GC_HEAD, 0, PM_GC_HEAD);
+  pm_body_move(PyList_GET_ITEM(s->leftovers, (Py_ssize_t)number), op);
+}
+
 void pm_settle_flip(pm_plan *p) {
   struct pm_settling *s = p->session->settling;
   for (size_t i = 0; i < p->n_nodes; i++) {
-    uint32_t number;
     if (!(p->nodes[i].where & PM_NODE_BORN))
       continue;
     PyObject *op = p->nodes[i].src, *body = pm_place_of(p, i);
-    (void)pm_map_get(&s->born, op, &number);
-    if (PyObject_GC_IsTracked(op))
-      PyObject_GC_UnTrack(op);
-    pm_body_move(PyList_GET_ITEM(s->leftovers, (Py_ssize_t)number), op);
-    memset((char *)op - PM_GC_HEAD, 0, PM_GC_HEAD);
+    take_apart(s, op);
     memcpy(op, body, header_size(body));
     *born_word(body) = op;
+  }
+  for (Py_ssize_t i = 0; i < PyList_GET_SIZE(s->all); i++) {
+    PyObject *op = PyList_GET_ITEM(s->all, i);
+    if (!PyDict_CheckExact(op) && !PyList_CheckExact(op))
+      continue;
+    take_apart(s, op); /* nobody has it */
+    if (Py_IS_TYPE(op, &PyDict_Type))
+      pm_dict_init(op, &PmFrozenDict_Type, 0, pm_empty_keys(), NULL);
+    else
+      pm_list_init(op, &PmFrozenList_Type);
   }
   s->settled = 1;
 }
 
-/* Whether the values of names are all that were born in the pool, each once. */
+/* Whether the values of names are all that were born in the pool. But for those of which nobody
+ * heard: there was no memory to tell. */
 static int check_names(const pm_pool *self, PyObject *names, pm_map *born) {
+  enum { OURS = 2 }; /* references: the pool's, and the one that is never given back */
   Py_ssize_t n = self->born == NULL ? 0 : PyList_GET_SIZE(self->born), at = 0, found = 0;
   PyObject *key, *value;
   uint32_t number;
-  for (Py_ssize_t i = 0; i < n; i++)
-    if (pm_map_put(born, PyList_GET_ITEM(self->born, i), (uint32_t)i) < 0)
+  for (Py_ssize_t i = 0; i < n; i++) {
+    PyObject *op = PyList_GET_ITEM(self->born, i);
+    if (pm_map_put(born, op, (uint32_t)i) < 0)
       return -1;
+    found += Py_REFCNT(op) <= OURS;
+  }
   while (PyDict_Next(names, &at, &key, &value))
     found += pm_map_get(born, value, &number);
   if (found == n)
@@ -211,7 +237,9 @@ PyObject *pm_pool_settle(PyObject *op, PyObject *args) {
   s.originals = originals;
   s.held = PyList_New(0);
   s.refused = PyList_New(0);
-  if (s.all == NULL || s.held == NULL || s.refused == NULL || check_names(self, names, &s.born) < 0)
+  PyObject *answer = PyTuple_New(5); /* now: when all is done it would be too late to fail */
+  if (s.all == NULL || s.held == NULL || s.refused == NULL || answer == NULL ||
+      check_names(self, names, &s.born) < 0)
     goto done;
   PyObject *root = pm_freeze_in(&session, self->pool, names, self->keep, self->weakrefs);
   if (s.settled) {
@@ -224,12 +252,14 @@ PyObject *pm_pool_settle(PyObject *op, PyObject *args) {
     pm_raise_status(PMALLOC_ERR_CORRUPT, "set the root of", PyUnicode_AsUTF8(self->name));
     goto done;
   }
-  result = Py_BuildValue("(OOOOO)", root == NULL ? Py_None : root, s.refused, s.held,
-                         s.inside == NULL ? Py_None : s.inside,
-                         s.leftovers == NULL || root == NULL ? Py_None : s.leftovers);
+  PyObject *parts[] = {root, s.refused, s.held, s.inside, root == NULL ? NULL : s.leftovers};
+  for (Py_ssize_t i = 0; i < 5; i++)
+    PyTuple_SET_ITEM(answer, i, Py_NewRef(parts[i] == NULL ? Py_None : parts[i]));
+  result = Py_NewRef(answer);
 done:
   pm_session_free(&session);
   pm_map_free(&s.born);
+  Py_XDECREF(answer);
   Py_XDECREF(s.all);
   Py_XDECREF(s.held);
   Py_XDECREF(s.refused);

@@ -268,6 +268,17 @@ void pm_dict_init(PyObject *op, PyTypeObject *type, Py_ssize_t used, pm_keys *ke
 /* All that an ordinary dict or list has becomes another's of the same kind, which is empty; it is
  * to be written anew then. */
 void pm_body_move(PyObject *to, PyObject *from);
+/* Writes the header of an empty list. */
+static inline void pm_list_init(PyObject *op, PyTypeObject *type) {
+  pm_immortal_header(op, type);
+  Py_SET_SIZE((PyVarObject *)op, 0);
+  ((PyListObject *)op)->ob_item = NULL;
+  ((PyListObject *)op)->allocated = 0;
+}
+/* Whether list.sort() has taken the items out, and will put them back. */
+static inline int pm_list_is_sorted(PyObject *list) {
+  return ((PyListObject *)list)->allocated == -1;
+}
 /* The interpreter's own table of an empty dict; never freed, never written. */
 pm_keys *pm_empty_keys(void);
 

@@ -37,7 +37,9 @@ typedef struct {
   pm_map map;
   member *members;
   size_t n, room;
-  uint32_t at; /* the one that is traversed */
+  uint32_t at;        /* the one that is traversed */
+  PyObject *own_dict; /* its __dict__, if there is one, */
+  int met;            /* and whether the traversal told of it */
   int failed;
 } graph;
 
@@ -92,6 +94,7 @@ static int count(PyObject *op, void *of) {
   uint32_t number;
   if (op == NULL)
     return 0;
+  g->met |= op == g->own_dict;
   if (pm_map_get(&g->map, op, &number)) {
     g->members[number].refs--;
   } else if (belongs(g, op) && add(g, op, 1, g->at, 0) < 0) {
@@ -101,9 +104,16 @@ static int count(PyObject *op, void *of) {
   return 0;
 }
 
-static void traverse(PyObject *op, visitproc visit, graph *g) {
-  if (PyObject_IS_GC(op) && Py_TYPE(op)->tp_traverse != NULL)
-    (void)Py_TYPE(op)->tp_traverse(op, visit, g);
+/* From 3.13 on an instance whose values are its own tells of these, and not of a __dict__ that
+ * shows them. `data` is what visit() gets. */
+static void traverse(graph *g, PyObject *op, visitproc visit, void *data) {
+  if (!PyObject_IS_GC(op) || Py_TYPE(op)->tp_traverse == NULL)
+    return;
+  g->own_dict = pm_attributes_dict(op);
+  g->met = 0;
+  (void)Py_TYPE(op)->tp_traverse(op, visit, data);
+  if (g->own_dict != NULL && !g->met && !g->failed)
+    (void)visit(g->own_dict, data);
 }
 
 /* Where all begins: what was born, the originals, what replaces others. */
@@ -144,6 +154,7 @@ static int enqueue(walk *w, uint32_t number) {
 static int reach(PyObject *op, void *of) {
   walk *w = of;
   uint32_t number;
+  w->graph->met |= op == w->graph->own_dict;
   if (op != NULL && pm_map_get(&w->graph->map, op, &number) && enqueue(w, number) < 0) {
     w->graph->failed = 1;
     return 1;
@@ -176,8 +187,8 @@ static int list_held(graph *g, PyObject *held) {
       PyObject *line = line_of(g, number);
       bad = line == NULL ? -1 : PyList_Append(held, line);
       Py_XDECREF(line);
-    } else if (PyObject_IS_GC(op) && Py_TYPE(op)->tp_traverse != NULL) {
-      (void)Py_TYPE(op)->tp_traverse(op, reach, &w);
+    } else {
+      traverse(g, op, reach, &w);
       bad = g->failed ? -1 : 0;
     }
   }
@@ -221,7 +232,7 @@ int pm_find_held(pm_plan *p, struct pm_settling *s) {
   int bad = add_roots(&g, s);
   for (size_t i = 0; !bad && i < g.n; i++) {
     g.at = (uint32_t)i;
-    traverse(g.members[i].op, count, &g);
+    traverse(&g, g.members[i].op, count, &g);
     bad = g.failed ? -1 : 0;
   }
   if (!bad)

@@ -85,6 +85,33 @@ def freeze():
     pool.destroy(force=True)
     return through
 
+def settle():
+    pool, source, born, result = pmalloc.Pool("no memory"), make(), [], []
+    def birth():
+        born.append(pool._born(source))
+        born.append(pool._born([born[0]]))
+    through = failing(birth)
+    while len(born) < 2:
+        born.append(pool._born(source if not born else [born[0]]))
+    source.clear()
+    born[0]["self"] = born[0]
+    names = {"first": born[0], "second": born[1]}
+    through &= failing(lambda: result.append(pool._settle(names, [], False)))
+    if type(born[0]) is not pmalloc.FrozenDict:
+        assert not result and type(born[0]) is dict and type(born[1]) is list
+        born[0]["late"] = 1
+        whole({k: v for k, v in born[0].items() if k not in ("self", "late")})
+        del born[0]["late"]
+        result.append(pool._settle(names, [], False))
+    assert type(born[0]) is pmalloc.FrozenDict and type(born[1]) is pmalloc.FrozenList
+    assert born[1][0] is born[0] and born[0]["self"] is born[0]
+    assert pmalloc.root("no memory") == names
+    pool.protect()
+    del result, names, born
+    gc.collect()
+    pool.destroy(force=True)
+    return through
+
 def refused():
     try:
         FROZEN["plain"].x = 1
@@ -94,6 +121,7 @@ def refused():
 FROZEN = pmalloc.freeze(make(), name="given")
 CALLS = {
     "freeze": freeze,
+    "settle": settle,
     "thaw": lambda: failing(lambda: pmalloc.thaw(FROZEN)),
     "deepcopy": lambda: failing(lambda: copy.deepcopy(FROZEN)),
     "copy": lambda: failing(lambda: list(map(copy.copy, FROZEN.values()))),
@@ -124,7 +152,16 @@ print("whole")
 
 @pytest.mark.parametrize(
     "call",
-    ["freeze", "thaw", "deepcopy", "copy", "pickle", "pickle an instance", "set an attribute"],
+    [
+        "freeze",
+        "settle",
+        "thaw",
+        "deepcopy",
+        "copy",
+        "pickle",
+        "pickle an instance",
+        "set an attribute",
+    ],
 )
 def test_no_memory(call: str):
     if call == "pickle" and hasattr(sys, "gettotalrefcount") and sys.version_info >= (3, 14):
