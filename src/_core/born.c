@@ -177,6 +177,11 @@ static void take_apart(const struct pm_settling *s, PyObject *op) {
   pm_body_move(PyList_GET_ITEM(s->leftovers, (Py_ssize_t)number), op);
 }
 
+static int is_settled(PyObject *op, void *of) {
+  uint32_t number;
+  return pm_map_get(of, op, &number);
+}
+
 void pm_settle_flip(pm_plan *p) {
   struct pm_settling *s = p->session->settling;
   for (size_t i = 0; i < p->n_nodes; i++) {
@@ -197,6 +202,7 @@ void pm_settle_flip(pm_plan *p) {
     else
       pm_list_init(op, &PmFrozenList_Type);
   }
+  pm_frames_tell(is_settled, &s->born);
   s->settled = 1;
 }
 

@@ -323,6 +323,20 @@ extern int pm_debug_build;
  * version than compiled for, free-threaded, not the main interpreter. */
 int pm_layout_check(void);
 
+/* Objects have become immortal, those of which is_one() says so: whatever frames refer to them must
+ * know; cpython_layout_frames.c. */
+void pm_frames_tell(int (*is_one)(PyObject *op, void *of), void *of);
+
+/* What a subclass of list that is a list in all ways must have of it, and does not inherit: since
+ * 3.15 a loop that is under way asks the type for the next item. */
+static inline void pm_list_like(PyTypeObject *type) {
+#if PY_VERSION_HEX >= 0x030F0000
+  type->_tp_iteritem = PyList_Type._tp_iteritem;
+#else
+  (void)type;
+#endif
+}
+
 /* A number for the place in a Python program that this thread is at, 0: in none. Async-signal-safe;
  * cpython_layout_line.c. */
 uintptr_t pm_current_line(void);

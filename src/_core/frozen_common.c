@@ -88,6 +88,7 @@ int pm_frozen_types_ready(void) {
   if (PyType_Ready(&PmFrozenDict_Type) < 0 || PyType_Ready(&PmFrozenList_Type) < 0 ||
       PyType_Ready(&PmFrozenSet_Type) < 0 || PyType_Ready(&PmFrozenInstance_Type) < 0)
     return -1;
+  pm_list_like(&PmFrozenList_Type);
   if (own_methods(&PmFrozenDict_Type) < 0 || own_methods(&PmFrozenList_Type) < 0 ||
       own_methods(&PmFrozenSet_Type) < 0)
     return -1;

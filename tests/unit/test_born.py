@@ -1,18 +1,21 @@
 """Dicts and lists that are born in a pool: ordinary until they are settled, frozen from then on."""
 
 import collections
+import contextlib
 import gc
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from child import in_child
 
 import pmalloc
 from pmalloc import FrozenDict, FrozenList, FrozenSet, Pool, _core
@@ -23,6 +26,22 @@ ROUNDS = 20_000
 @dataclass
 class Point:
     x: Any
+
+
+@contextlib.contextmanager
+def reading_stderr() -> Iterator[list[str]]:
+    """What the process writes there meanwhile, whoever writes it."""
+    texts: list[str] = []
+    with tempfile.TemporaryFile() as file:
+        kept = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield texts
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            texts.append(file.read().decode())
 
 
 def settle(pool: Pool, **names: Any) -> Any:
@@ -92,7 +111,7 @@ def test_the_same_object_is_frozen(name: str) -> None:
     for i in range(ROUNDS):
         assert born["roles"]["admin"][0] == "root"
         assert items[1][1][0] == 2
-        assert [k for k in born] == ["roles", 1, "items", "self"]
+        assert list(born) == ["roles", 1, "items", "self"]
         assert len(items) == len(list(items)) == 2
         assert -i not in born
     assert pmalloc.thaw(born["roles"]) == {"admin": ["root"]}
@@ -187,6 +206,57 @@ def test_while_it_is_iterated_over(name: str) -> None:
     assert seen == [1, 2, 3]
 
 
+def test_references_of_frames_are_not_counted_any_more(name: str) -> None:
+    """In a child: its pages tell that nobody wrote, and a report would be on its stderr."""
+
+    def work() -> None:
+        pool = Pool(name)
+        born = pool._born({"x": 1})
+        items = pool._born([born, 2])
+
+        def generate() -> Any:
+            mine, own = born, items
+            yield 1
+            for _ in own:
+                yield mine
+
+        def fail() -> None:
+            mine = items
+            raise ValueError(mine)
+
+        async def wait() -> Any:
+            mine = born
+            await Pause()
+            return mine
+
+        class Pause:
+            def __await__(self) -> Any:
+                yield items
+
+        started, coroutine = generate(), wait()
+        next(started)
+        coroutine.send(None)
+        try:
+            fail()
+        except ValueError as error:
+            kept = error
+        mine, own = born, items
+        with reading_stderr() as stderr:
+            settle(pool, born=born, items=items)
+            for _ in range(ROUNDS):
+                other = mine
+                assert other["x"] == 1
+                for item in own:
+                    assert item in (born, 2)
+            assert list(started) == [born, born]
+            with pytest.raises(StopIteration):
+                coroutine.send(None)
+            del kept, mine, own, other, item
+        assert stderr == [""]
+
+    in_child(work)
+
+
 def test_parts_of_several_are_one(name: str) -> None:
     pool = Pool(name)
     shared = [1]
@@ -245,7 +315,7 @@ def test_an_open_pool_is_neither_protected_nor_destroyed(name: str) -> None:
         pool.destroy,
         lambda: pool.destroy(force=True),
     ):
-        with pytest.raises(pmalloc.PmallocError, match="an init phase|frozen objects"):
+        with pytest.raises(pmalloc.PmallocError, match=r"an init phase|frozen objects"):
             attempt()
     assert pool.state == "open"
     born.append(1)
@@ -266,7 +336,7 @@ def test_what_cannot_be_born(name: str) -> None:
     pool = Pool(name)
     for value in (1, "x", (), {1}, collections.OrderedDict(), Point(1), pmalloc.freeze([1])):
         with pytest.raises(TypeError, match="a dict or a list is needed"):
-            pool._born(value)  # type: ignore[call-overload]  # pyright: ignore
+            pool._born(value)  # type: ignore[call-overload]
     pool.protect()
     with pytest.raises(pmalloc.ProtectedError, match="cannot put a dict or list into pool"):
         pool._born({})
