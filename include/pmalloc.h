@@ -89,8 +89,9 @@ enum pmalloc_status {
   PMALLOC_ERR_NOT_RARE = 16, /* EACCES: a rare write to what is not write-rare */
   PMALLOC_ERR_BOUNDS = 17,   /* ERANGE: a rare write over the end of an allocation or object */
   PMALLOC_ERR_NESTED = 18,   /* EDEADLK: an opening was found open */
-  PMALLOC_ERR_UNSETTLED = 19 /* EINPROGRESS: Python objects of an init phase that has not ended lie
+  PMALLOC_ERR_UNSETTLED = 19, /* EINPROGRESS: Python objects of an init phase that has not ended lie
                                 in the pool; mark_rodata_ro() ends it */
+  PMALLOC_ERR_SHARED_PAGE = 20 /* ENOEXEC: static data and something else lie on one page */
 };
 
 /* What pmalloc_check_object_size() found out. */
@@ -357,5 +358,7 @@ PMALLOC_API const char *pmalloc_name_of(const void *address);
 #ifdef __cplusplus
 }
 #endif
+
+#include <pmalloc_static.h> /* __ro_after_init, __wr_after_init, pmalloc_mark_rodata_ro() */
 
 #endif

@@ -73,7 +73,7 @@ suite() {
   objects=("$folder"/*.o)
   for source in "${sources[@]}"; do
     binary=$folder/$(basename "$source" .c)
-    if "$@" "${flags[@]}" "$source" "${objects[@]}" -o "$binary" >"$binary.log" 2>&1 &&
+    if "$@" "${flags[@]}" "$source" "${objects[@]}" -Wl,-T,include/pmalloc.ld -o "$binary" >"$binary.log" 2>&1 &&
       timeout 300 "$binary" ${soak[@]+"${soak[@]}"} >>"$binary.log" 2>&1 </dev/null; then
       passed=$((passed + 1))
       [ ${#soak[@]} = 0 ] || echo "c-test: $(basename "$source") $1 $kind: ${soak[1]} steps from seed ${soak[0]}"

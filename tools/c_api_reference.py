@@ -10,7 +10,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-HEADERS = [ROOT / "include" / name for name in ("pmalloc.h", "pmalloc_rare_write.h")]
+HEADERS = [
+    ROOT / "include" / name for name in ("pmalloc.h", "pmalloc_rare_write.h", "pmalloc_static.h")
+]
 PAGE = ROOT / "docs" / "c-api.md"
 TITLE = "## Reference\n"
 

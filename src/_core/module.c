@@ -17,6 +17,7 @@
 #include "selftest.h"
 #include "shared_type.h"
 #include "staging.h"
+#include "static_data.h"
 #include "violations.h"
 
 static PyObject *thaw(PyObject *module, PyObject *obj) {
@@ -239,6 +240,10 @@ static PyMethodDef methods[] = {
     {"window_probe", pm_window_probe, METH_VARARGS,
      "window_probe($module, size, times, /)\n--\n\nThe same by a window, on a mapping of its "
      "own; seconds."},
+    {"sections", pm_sections, METH_NOARGS,
+     "sections($module, /)\n--\n\nThe static data of loaded objects, as a list of tuples."},
+    {"protect_section", pm_protect_section, METH_O,
+     "protect_section($module, id, /)\n--\n\nMakes one of them read-only."},
     {"open_shared", (PyCFunction)(void (*)(void))pm_open_shared, METH_VARARGS | METH_KEYWORDS,
      "open_shared($module, fd, *, verify=True, seal=True)\n--\n\nAnother process's pool."},
     {NULL, NULL, 0, NULL}};

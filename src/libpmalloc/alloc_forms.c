@@ -46,8 +46,11 @@ enum pmalloc_status pmalloc_pool_strdup(pmalloc_pool *pool, const char *text, ch
 }
 
 /* No lock: fork() would have to know of it. Of two threads that make one, one takes its back. */
+static _Atomic(pmalloc_pool *) global;
+
+pmalloc_pool *pool_global_now(void) { return atomic_load(&global); }
+
 enum pmalloc_status pmalloc_pool_global(pmalloc_pool **out) {
-  static _Atomic(pmalloc_pool *) global;
   pmalloc_pool *known = atomic_load(&global), *made;
   if (!known || pmalloc_pool_state(known) == PMALLOC_DESTROYED_STATE) {
     enum pmalloc_status status = pmalloc_pool_create(&made, "global", 0);

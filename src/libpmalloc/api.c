@@ -24,7 +24,7 @@
  *
  * SPDX-License-Identifier: MIT
  */
-#include <pmalloc.h>
+#include "api.h"
 
 #include <errno.h>
 #include <stdint.h>
@@ -81,11 +81,8 @@ static enum pmalloc_status read_options(struct pmalloc_pool_options *out,
   return PMALLOC_OK;
 }
 
-/* Where a call of these functions returns to. */
-#define CALLER ((uintptr_t)__builtin_return_address(0))
-
 /* For the report: who did it, as it names an instruction, and when. */
-static void note(const pmalloc_pool *pool, enum pmalloc_event event, uintptr_t caller) {
+void api_note(uintptr_t pool_id, enum pmalloc_event event, uintptr_t caller) {
   struct pmalloc_symbol symbol = {0};
   struct timespec now;
   char text[PMALLOC_ORIGIN_FILE];
@@ -98,8 +95,11 @@ static void note(const pmalloc_pool *pool, enum pmalloc_event event, uintptr_t c
     snprintf(text + length, sizeof text - (size_t)length, " (%s+%#jx)", symbol.name,
              (uintmax_t)symbol.name_offset + 1);
   if (clock_gettime(CLOCK_REALTIME, &now) == 0)
-    pmalloc_origin_note(pmalloc_pool_id(pool), event, text, 0,
-                        (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+    pmalloc_origin_note(pool_id, event, text, 0, (int64_t)now.tv_sec * 1000000000 + now.tv_nsec);
+}
+
+static void note(const pmalloc_pool *pool, enum pmalloc_event event, uintptr_t caller) {
+  api_note(pmalloc_pool_id(pool), event, caller);
 }
 
 struct pmalloc_pool *pmalloc_create_pool(const char *name,
@@ -144,8 +144,8 @@ enum pmalloc_status pmalloc_prealloc(struct pmalloc_pool *pool, size_t bytes) {
   return status == PMALLOC_OK ? pmalloc_pool_prealloc(pool, bytes) : status;
 }
 
-static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier,
-                                      uintptr_t caller) {
+enum pmalloc_status api_protect_as(struct pmalloc_pool *pool, enum pmalloc_tier tier,
+                                   uintptr_t caller) {
   enum pmalloc_status status = usable(pool);
   if (status == PMALLOC_OK)
     status = pmalloc_fault_install(NULL);
@@ -157,11 +157,11 @@ static enum pmalloc_status protect_as(struct pmalloc_pool *pool, enum pmalloc_ti
 }
 
 enum pmalloc_status pmalloc_protect_pool(struct pmalloc_pool *pool) {
-  return protect_as(pool, PMALLOC_PLAIN, CALLER);
+  return api_protect_as(pool, PMALLOC_PLAIN, CALLER);
 }
 
 enum pmalloc_status pmalloc_seal_pool(struct pmalloc_pool *pool, enum pmalloc_tier tier) {
-  return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : protect_as(pool, tier, CALLER);
+  return tier == PMALLOC_PLAIN ? PMALLOC_ERR_INVALID : api_protect_as(pool, tier, CALLER);
 }
 
 /* Keeps the handle of a pool that has ended, for those who come late. */

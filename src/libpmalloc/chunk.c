@@ -152,6 +152,31 @@ no_freed:
   return status;
 }
 
+enum pmalloc_status chunk_adopt(pmalloc_pool *pool, const struct pages *p,
+                                const struct cold_symbols *symbols, size_t symbols_bytes) {
+  struct cold_mark mark = cold_mark(pool);
+  struct cold_chunk *chunk;
+  enum pmalloc_status status = cold_chunk_new(pool, PMALLOC_STATIC, symbols_bytes, &chunk);
+  if (status != PMALLOC_OK)
+    return status;
+  memcpy(chunk->symbols, symbols, symbols_bytes);
+  chunk->pages = *p;
+  cold_set_used(chunk, p->size / cold_granule(chunk));
+  status = add_freed(pool, chunk->index, 0);
+  if (status == PMALLOC_OK)
+    status = registry_add(&chunk->pages, pool->record, chunk);
+  if (status != PMALLOC_OK) {
+    int reason = errno;
+    memset(chunk->symbols, 0, symbols_bytes);
+    cold_rollback(pool, mark);
+    errno = reason;
+    return status;
+  }
+  cold_chunk_publish(pool);
+  pool->reserved_bytes += p->size;
+  return PMALLOC_OK;
+}
+
 int chunk_undo(pmalloc_pool *pool, struct cold_chunk *chunk, struct cold_mark mark) {
   struct pages p = chunk->pages;
   registry_remove(&p);

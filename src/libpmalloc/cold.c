@@ -103,7 +103,9 @@ enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, s
   uint32_t n = pool->cold ? pool->cold->chunks : 0, first;
   unsigned segment = segment_of(n, &first);
   size_t granules = bytes / PMALLOC_GRANULE;
-  size_t starts = aligned(bitmap_bytes(bytes / PMALLOC_OBJECT_GRANULE)); /* enough for both kinds */
+  int is_static = kind == PMALLOC_STATIC;
+  size_t starts = /* enough for both other kinds */
+      aligned(is_static ? bytes : bitmap_bytes(bytes / PMALLOC_OBJECT_GRANULE));
   size_t map = aligned(bitmap_bytes(granules));
   size_t slack = kind == PMALLOC_RAW ? aligned(granules / 2) : 0;
   size_t chunks =
@@ -124,7 +126,12 @@ enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, s
   chunk->index = n;
   chunk->kind = kind;
   chunk->used = 0;
-  chunk->starts = carve(pool, starts);
+  if (is_static) {
+    chunk->symbols = carve(pool, starts);
+    chunk->symbols_bytes = bytes;
+  } else {
+    chunk->starts = carve(pool, starts);
+  }
   if (kind == PMALLOC_RAW) {
     chunk->ends = carve(pool, map);
     chunk->slack = carve(pool, slack);
@@ -163,4 +170,15 @@ void cold_rollback(pmalloc_pool *pool, struct cold_mark mark) {
   }
   if (pool->slabs && pool->slabs == mark.newest)
     pool->slabs->used = mark.used;
+}
+
+void cold_discard(pmalloc_pool *pool) {
+  for (struct cold_slab *slab = pool->slabs; slab; slab = pool->slabs) {
+    struct pages p = slab->pages;
+    pool->slabs = slab->older;
+    registry_remove(&p);
+    (void)pages_unmap(&p); /* what the kernel would not take stays behind, unknown */
+  }
+  pool->cold = NULL;
+  pool->cold_bytes = 0;
 }

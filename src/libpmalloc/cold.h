@@ -32,6 +32,16 @@
 
 struct registry_record;
 
+/* The variables of a section, sorted by address; none lies within another. */
+struct cold_symbols {
+  uint32_t count;
+  uint32_t complete; /* what lies between them is nobody's; else it is what nobody has a name for */
+  struct cold_symbol {
+    uint32_t offset, size; /* bytes, from the start of the section */
+    uint32_t name;         /* bytes from the start of this table to the NUL-terminated name */
+  } of[];                  /* the names follow */
+};
+
 struct cold_chunk {
   struct pages pages;
   uint32_t index;
@@ -41,6 +51,8 @@ struct cold_chunk {
   uint64_t *starts; /* bit i: granule i begins an allocation or object */
   uint64_t *ends;   /* raw chunks: bit i: granule i is the last of an allocation */
   uint8_t *slack;   /* raw chunks: a nibble per granule, unused bytes in a last granule */
+  struct cold_symbols *symbols; /* static data: in place of bitmaps */
+  size_t symbols_bytes;
 };
 
 struct cold {
@@ -117,8 +129,9 @@ static inline size_t cold_granules(const struct cold_chunk *chunk) {
 /* Makes the first slab of a pool that has none, with room for `more` bytes. */
 enum pmalloc_status cold_open(pmalloc_pool *pool, size_t more);
 
-/* Makes the descriptor of one more chunk, with bitmaps for `bytes` of it; it
- * counts, and its pages must be filled in, only after cold_chunk_publish(). */
+/* Makes the descriptor of one more chunk, with bitmaps for `bytes` of it (static data: with a table
+ * of so many bytes); it counts, and its pages must be filled in, only after cold_chunk_publish().
+ */
 enum pmalloc_status cold_chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t bytes,
                                    struct cold_chunk **out);
 void cold_chunk_publish(pmalloc_pool *pool);
@@ -135,5 +148,8 @@ struct cold_mark cold_mark(const pmalloc_pool *pool);
 /* Gives back everything made since the mark. What was carved must be zero
  * again but for the descriptor of the chunk numbered cold->chunks. */
 void cold_rollback(pmalloc_pool *pool, struct cold_mark mark);
+
+/* Gives all of it back, for a pool that ends and whose metadata nobody can hold an address of. */
+void cold_discard(pmalloc_pool *pool);
 
 #endif

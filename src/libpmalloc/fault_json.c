@@ -180,6 +180,17 @@ static void put_pool(struct pmalloc_json *j, const struct pmalloc_where *where) 
   }
 }
 
+static void put_symbol(struct pmalloc_json *j, const struct pmalloc_where *where) {
+  if (!pmalloc_report_is_static(where) || !where->symbol) {
+    put_word(j, "symbol", "null");
+    return;
+  }
+  put_key(j, "symbol");
+  pmalloc_write_quote(&j->w);
+  pmalloc_write_peeked(&j->w, (uintptr_t)where->symbol, 4096);
+  pmalloc_write_unquote(&j->w);
+}
+
 static void put_object(struct pmalloc_json *j, const struct pmalloc_violation *v,
                        const struct pmalloc_facts *f) {
   put_text(j, "no_object", f->nothing);
@@ -191,13 +202,9 @@ static void put_object(struct pmalloc_json *j, const struct pmalloc_violation *v
   put_open(j, "object", "{");
   put_key(j, "what");
   pmalloc_write_quote(&j->w);
-  if (f->size)
-    pmalloc_write_text(&j->w, "allocation");
-  else if (v->hooks->describe)
-    v->hooks->describe(&j->w, f->object);
-  else
-    pmalloc_write_text(&j->w, "object");
+  pmalloc_report_what(&j->w, v, f);
   pmalloc_write_unquote(&j->w);
+  put_symbol(j, v->where);
   put_hex(j, "start", f->object);
   put_signed(j, "offset", f->object, v->address);
   put_text(j, "part", f->part && f->in_header ? f->part : NULL);

@@ -30,8 +30,11 @@ static const char *reason(const struct pmalloc_refusal *r) {
     return "the allocation was freed";
   if (r->status == PMALLOC_ERR_BOUNDS)
     return where->place == PMALLOC_NOWHERE ? "it begins in front of a pool's memory"
-           : where->object_end == 0        ? "there is no allocation"
-                                           : "it does not end where the allocation or object does";
+           : where->object_end == 0 ? (pmalloc_report_is_static(where) ? "there is no variable"
+                                                                       : "there is no allocation")
+           : pmalloc_report_is_static(where)
+               ? "it does not end where the variable does"
+               : "it does not end where the allocation or object does";
   if (r->status != PMALLOC_ERR_NOT_RARE)
     return NULL;
   switch (where->place) {
@@ -44,6 +47,8 @@ static const char *reason(const struct pmalloc_refusal *r) {
   case PMALLOC_DATA:
   case PMALLOC_DESTROYED:
   default:
+    if (pmalloc_report_is_static(where))
+      return "the variable is __ro_after_init";
     return where->mode == PMALLOC_MODE_AUTO_RO ? "the pool's mode is auto_ro"
                                                : "the pool's mode is ro";
   }

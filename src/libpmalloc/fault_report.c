@@ -179,10 +179,14 @@ static __attribute__((noinline)) void find_stack(const struct pmalloc_violation 
   }
 }
 
+int pmalloc_report_is_static(const struct pmalloc_where *where) {
+  return where->place == PMALLOC_DATA && where->kind == PMALLOC_STATIC;
+}
+
 /* ---- the lines ------------------------------------------------------------- */
 
 static void write_pool(struct pmalloc_writer *w, const struct pmalloc_where *where) {
-  pmalloc_write_text(w, "pool '");
+  pmalloc_write_text(w, pmalloc_report_is_static(where) ? "static data '" : "pool '");
   pmalloc_write_escaped(w, where->pool_name ? where->pool_name : "?");
   pmalloc_write_text(w, "'");
 }
@@ -232,8 +236,10 @@ void pmalloc_report_address(struct pmalloc_writer *w, const struct pmalloc_viola
   pmalloc_write_text(w, " (");
   write_pool(w, where);
   if (where->place == PMALLOC_DATA) {
-    pmalloc_write_text(w, ", chunk ");
-    pmalloc_write_dec(w, where->chunk_index);
+    if (!pmalloc_report_is_static(where)) {
+      pmalloc_write_text(w, ", chunk ");
+      pmalloc_write_dec(w, where->chunk_index);
+    }
     pmalloc_write_text(w, ", offset ");
     pmalloc_write_hex(w, where->offset_in_chunk);
   } else if (where->place == PMALLOC_GUARD && where->chunk_end) {
@@ -248,6 +254,21 @@ void pmalloc_report_address(struct pmalloc_writer *w, const struct pmalloc_viola
   pmalloc_write_text(w, ")\n");
 }
 
+void pmalloc_report_what(struct pmalloc_writer *w, const struct pmalloc_violation *v,
+                         const struct pmalloc_facts *f) {
+  if (f->size && pmalloc_report_is_static(v->where) && v->where->symbol) {
+    pmalloc_write_text(w, "symbol '");
+    pmalloc_write_peeked(w, (uintptr_t)v->where->symbol, PMALLOC_SYMBOL_TEXT);
+    pmalloc_write_text(w, "'");
+  } else if (f->size) {
+    pmalloc_write_text(w, pmalloc_report_is_static(v->where) ? "unnamed data" : "allocation");
+  } else if (v->hooks->describe) {
+    v->hooks->describe(w, f->object);
+  } else {
+    pmalloc_write_text(w, "object");
+  }
+}
+
 static void write_object(struct pmalloc_writer *w, const struct pmalloc_violation *v,
                          const struct pmalloc_facts *f) {
   if (f->nothing) {
@@ -256,12 +277,7 @@ static void write_object(struct pmalloc_writer *w, const struct pmalloc_violatio
     pmalloc_write_text(w, ")");
     return;
   }
-  if (f->size)
-    pmalloc_write_text(w, "allocation");
-  else if (v->hooks->describe)
-    v->hooks->describe(w, f->object);
-  else
-    pmalloc_write_text(w, "object");
+  pmalloc_report_what(w, v, f);
   pmalloc_write_text(w, " at ");
   pmalloc_write_hex(w, f->object);
   pmalloc_write_text(w, f->in_header ? " - " : " + ");

@@ -84,6 +84,13 @@ const char *pmalloc_report_access(enum pmalloc_access access);
 /* An address inside the function that frame i is in: a return address may lie behind its end. */
 uintptr_t pmalloc_report_inside(const struct pmalloc_stack *stack, size_t i);
 
+/* Whether it is static data of a loaded object. */
+int pmalloc_report_is_static(const struct pmalloc_where *where);
+
+/* "FrozenDict", "allocation", "symbol 'table'". */
+void pmalloc_report_what(struct pmalloc_writer *w, const struct pmalloc_violation *v,
+                         const struct pmalloc_facts *f);
+
 /* The first line without its "pmalloc: ". */
 void pmalloc_report_headline(struct pmalloc_writer *w, const struct pmalloc_violation *v);
 

@@ -218,7 +218,7 @@ static int guard(struct pages *p, size_t page, unsigned flags) {
 
 /* Makes every usable page present now, so that no later first touch can fail
  * and no userfaultfd can slip contents in. */
-static int prefault(struct pages *p, size_t page) {
+static int prefault(const struct pages *p, size_t page) {
   for (;;) {
     if (pages_call_madvise(p->base, p->size, MADV_POPULATE_WRITE) == 0)
       return 0;
@@ -231,9 +231,15 @@ static int prefault(struct pages *p, size_t page) {
       return -1; /* a sticky EINTR would spin for ever */
 #endif
   }
-  for (size_t at = 0; at < p->size; at += page)
-    *(volatile char *)(p->base + at) = 0;
+  for (size_t at = 0; at < p->size; at += page) {
+    volatile char *byte = p->base + at;
+    *byte = *byte;
+  }
   return 0;
+}
+
+enum pmalloc_status pages_populate(const struct pages *p) {
+  return pages_are_off() || prefault(p, pages_page_size()) == 0 ? PMALLOC_OK : pages_from_errno();
 }
 
 /* Finds room for the mapping. A 2 MiB-aligned base is cut out of a larger one. */

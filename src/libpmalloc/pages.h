@@ -100,6 +100,10 @@ enum pmalloc_status pages_map_foreign(struct pages *out, int fd, size_t bytes);
  * seals at all, as an ordinary file. */
 int pages_file_is_immutable(int fd);
 
+/* Makes every page of it present and this process's own, as those of pages_map() are from the
+ * beginning: for pages that show a file privately, and are writable. */
+enum pmalloc_status pages_populate(const struct pages *p);
+
 /* Makes all of it read-only. There is no way back. */
 enum pmalloc_status pages_protect(const struct pages *p);
 

@@ -9,10 +9,10 @@
  * Creating one takes heap memory for the hot half and a place in the list, and
  * nothing from the kernel. Protecting one, in three tiers, is pool_seal's.
  *
- * Locks, always taken in this order: the list of pools, one pool, the registry.
- * fork() takes them all, but for pools that never mapped anything: their locks
- * guard no more than a word, and the child makes them anew. A pool says that it
- * maps (`mapped`) under the list lock, so fork() cannot overlook one.
+ * Locks, always taken in this order: the list of sections, the list of pools, one pool, the
+ * registry. fork() takes them all, but for pools that never mapped anything: their locks guard no
+ * more than a word, and the child makes them anew. A pool says that it maps (`mapped`) under the
+ * list lock, so fork() cannot overlook one.
  *
  * SPDX-License-Identifier: MIT
  */
@@ -30,6 +30,7 @@
 #include "pool_internal.h"
 #include "redzone.h"
 #include "secret.h"
+#include "section.h"
 
 static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct link newest;
@@ -98,6 +99,7 @@ static struct registry_record *record_of(const pmalloc_pool *pool) {
 }
 
 static void before_fork(void) {
+  section_before_fork();
   pools_lock();
   for (pmalloc_pool *pool = pools_newest(); pool; pool = pools_older(pool)) {
     if (atomic_load(&pool->mapped))
@@ -127,6 +129,7 @@ static void after_fork_parent(void) {
       pthread_mutex_unlock(&pool->lock);
   }
   pools_unlock();
+  section_after_fork(0);
 }
 
 static void after_fork_child(void) {
@@ -146,6 +149,7 @@ static void after_fork_child(void) {
   for (pmalloc_pool *pool = follow(&graves); pool; pool = pools_older(pool))
     pthread_mutex_init(&pool->lock, NULL);
   pthread_mutex_init(&list_lock, NULL);
+  section_after_fork(1);
 }
 
 /* ---- create ---- */
@@ -405,6 +409,29 @@ void pmalloc_pool_entomb(pmalloc_pool *pool) {
     link_set(&graves, pool, links_keyed);
   }
   pools_unlock();
+}
+
+void pool_disown(pmalloc_pool *pool) {
+  pthread_mutex_lock(&pool->lock);
+  if (hardened_walk(pool) == PMALLOC_OK && pool->cold) {
+    const struct pool_answers *of = atomic_load(&answers);
+    int took = of && of->pause();
+    uint32_t chunks = pool->cold->chunks;
+    pool_lock_rare(pool);
+    registry_bury(pool->record);
+    for (uint32_t n = 0; n < chunks; n++)
+      registry_remove(&cold_chunk_at(pool->cold, n)->pages);
+    cold_discard(pool);
+    pool->record->pool = NULL;
+    pool_unlock_rare(pool);
+    if (took)
+      of->resume();
+    release_hot(pool, chunks);
+    pool->state = PMALLOC_DESTROYED_STATE;
+    hardened_leave(pool);
+  }
+  pthread_mutex_unlock(&pool->lock);
+  pmalloc_pool_forget(pool); /* one that was damaged stays in the list */
 }
 
 /* ---- what it is ---- */

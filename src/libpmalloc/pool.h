@@ -145,6 +145,8 @@ enum pmalloc_status pmalloc_pool_strdup(pmalloc_pool *pool, const char *text, ch
  * protected once, like any other: from then on it refuses allocations. Destroyed, it is made anew;
  * it must not be forgotten. */
 enum pmalloc_status pmalloc_pool_global(pmalloc_pool **out);
+/* The one there is, dead or alive; NULL: nobody has asked for it yet. */
+pmalloc_pool *pool_global_now(void);
 
 /* Takes an allocation back before protect: its bytes are zeroed and used again.
  * After protect it only drops out of the accounting. */

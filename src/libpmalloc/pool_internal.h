@@ -9,6 +9,7 @@
  *    pool_mode  chunks that close by themselves; from write-rare to read-only
  *    redzone  canaries around allocations   hardened  links are checked
  *    share    what another process needs to find allocations in a memfd
+ *    section  pools whose memory is a section of a loaded object
  *
  * Nothing here is trusted by whoever answers a fault.
  *
@@ -190,6 +191,15 @@ uintptr_t pools_new_id(void);
 /* Maps a chunk of at least `need` bytes. On failure the pool is as before. */
 enum pmalloc_status chunk_new(pmalloc_pool *pool, enum pmalloc_kind kind, size_t need,
                               struct cold_chunk **out);
+
+/* Makes pages that are somebody else's, a section of a loaded object, the chunk of a pool. On
+ * failure the pool is as before. The symbols are copied. */
+enum pmalloc_status chunk_adopt(pmalloc_pool *pool, const struct pages *p,
+                                const struct cold_symbols *symbols, size_t symbols_bytes);
+
+/* The end of such a pool: nothing of it is known any more, its handle is freed, and its pages are
+ * as they were. */
+void pool_disown(pmalloc_pool *pool);
 
 /* Takes back the newest chunk, and the metadata made since the mark. 0 where
  * the kernel would not: then the chunk stays. */

@@ -9,12 +9,13 @@
 #ifndef PMALLOC_RARE_WRITE_INTERNAL_H
 #define PMALLOC_RARE_WRITE_INTERNAL_H
 
-#include <pmalloc_rare_write.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "pool.h"
 #include "registry.h"
+
+#include <pmalloc_rare_write.h>
 
 /* Why a rare write was refused. */
 struct pmalloc_refusal {

@@ -7,8 +7,6 @@
 #include <stdatomic.h>
 #include <string.h>
 
-#include <pmalloc_rare_write.h>
-
 #include "rare_write_internal.h"
 #include "status.h"
 

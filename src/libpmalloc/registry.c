@@ -409,8 +409,14 @@ static const struct cold_chunk *sound_chunk(const struct registry_range *range) 
   if (!is_metadata(range->record, chunk, sizeof *chunk))
     return NULL;
   size_t granules = (range->end - range->start) / cold_granule(chunk);
-  if ((uintptr_t)chunk->pages.base != range->start || cold_used(chunk) > granules ||
-      !is_metadata(range->record, chunk->starts, bitmap_bytes(granules)))
+  if ((uintptr_t)chunk->pages.base != range->start || cold_used(chunk) > granules)
+    return NULL;
+  if (cold_kind(chunk) == PMALLOC_STATIC)
+    return chunk->symbols_bytes >= sizeof *chunk->symbols &&
+                   is_metadata(range->record, chunk->symbols, chunk->symbols_bytes)
+               ? chunk
+               : NULL;
+  if (!is_metadata(range->record, chunk->starts, bitmap_bytes(granules)))
     return NULL;
   if (cold_kind(chunk) == PMALLOC_RAW &&
       (!is_metadata(range->record, chunk->ends, bitmap_bytes(granules)) ||
@@ -426,6 +432,10 @@ int registry_vouches(const struct registry_record *record, const struct cold_chu
 }
 
 static void find_object(const struct cold_chunk *chunk, struct pmalloc_where *out) {
+  if (cold_kind(chunk) == PMALLOC_STATIC) {
+    section_find(chunk, out);
+    return;
+  }
   uintptr_t base = out->chunk_start;
   size_t size = cold_granule(chunk), granule = out->offset_in_chunk / size;
   size_t used = cold_used(chunk);
@@ -509,7 +519,7 @@ int pmalloc_registry_is_start(uintptr_t addr) {
     return 0;
   const struct cold_chunk *chunk = sound_chunk(range);
   size_t size = chunk ? cold_granule(chunk) : 1;
-  if (chunk && addr % size == 0)
+  if (chunk && cold_kind(chunk) != PMALLOC_STATIC && addr % size == 0)
     answer = bitmap_test(chunk->starts, (addr - range->start) / size);
   leave(record);
   return answer;

@@ -27,8 +27,9 @@ enum pmalloc_place {
 };
 
 enum pmalloc_kind {
-  PMALLOC_RAW,    /* allocations handed out by pmalloc_pool_alloc() */
-  PMALLOC_OBJECTS /* regions filled by a builder that marks object starts */
+  PMALLOC_RAW,     /* allocations handed out by pmalloc_pool_alloc() */
+  PMALLOC_OBJECTS, /* regions filled by a builder that marks object starts */
+  PMALLOC_STATIC   /* a section of an executable or library: see section.h */
 };
 
 /* What a pool's policy did so far. Writable for ever: counts, that nothing relies on. */
@@ -57,7 +58,10 @@ struct pmalloc_where {
   size_t offset_in_chunk; /* addr - chunk_start, place DATA only */
   uintptr_t object_start; /* nearest marked start at or below addr; 0: none */
   uintptr_t object_end;   /* RAW: exact end of the allocation, 0 where addr is in free
-                             space; OBJECTS: next marked start or end of used bytes */
+                             space; OBJECTS: next marked start or end of used bytes; STATIC:
+                             exact end of the variable, 0 where addr is in none */
+  const char *symbol;     /* STATIC: the variable's name, NULL: not known. It is gone when the
+                             object is unloaded: read it by pages_peek() */
 };
 
 /* Async-signal-safe, O(1) but for the bitmap scan inside one chunk. Returns 1

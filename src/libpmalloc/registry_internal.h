@@ -82,6 +82,9 @@ void registry_revive(struct registry_record *record);
  * bounds. Async-signal-safe. */
 void share_find(const struct pmalloc_shared *shared, struct pmalloc_where *out);
 
+/* section_find: which variable of static data lies at out->offset_in_chunk. Async-signal-safe. */
+void section_find(const struct cold_chunk *chunk, struct pmalloc_where *out);
+
 /* fork() */
 void registry_before_fork(void);
 void registry_after_fork(int in_child);

@@ -51,6 +51,8 @@ const char *pmalloc_status_text(enum pmalloc_status status) {
     return "an opening was found open";
   case PMALLOC_ERR_UNSETTLED:
     return "objects of an init phase that has not ended lie in it";
+  case PMALLOC_ERR_SHARED_PAGE:
+    return "it shares a page with other data; link the object with pmalloc.ld";
   }
   return "an unknown status";
 }
@@ -94,6 +96,8 @@ int pmalloc_status_errno(enum pmalloc_status status) {
     return EDEADLK;
   case PMALLOC_ERR_UNSETTLED:
     return EINPROGRESS;
+  case PMALLOC_ERR_SHARED_PAGE:
+    return ENOEXEC;
   }
   return EINVAL;
 }

@@ -9,6 +9,10 @@
 #ifndef PMALLOC_STATUS_H
 #define PMALLOC_STATUS_H
 
+/* The library has no static data of the kind that it protects for others. */
+#ifndef PMALLOC_NO_STATIC_DATA
+#define PMALLOC_NO_STATIC_DATA
+#endif
 #include <pmalloc.h>
 
 /* One short English clause for a status, for messages. Never NULL. */

@@ -5,9 +5,8 @@
 #ifndef PMALLOC_USERCOPY_H
 #define PMALLOC_USERCOPY_H
 
-#include <pmalloc.h> /* enum pmalloc_bounds, pmalloc_check_object_size() */
-
 #include "registry.h"
+#include "status.h"
 
 /* What pmalloc_check_object_size() says of n bytes from `first` on, where that was looked up
  * already and is a pool's. */

@@ -40,7 +40,7 @@ from ._usercopy import check_object_size
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ._cell import Cell, CellVersion
-    from ._library import get_include, get_library_dir
+    from ._library import get_include, get_library_dir, get_link_args, get_linker_script
     from ._preview import Preview, preview
     from ._rare import log_rare_writes
     from ._record import Record, f32, f64, i8, i16, i32, i64, size, u8, u16, u32, u64
@@ -78,6 +78,8 @@ __all__ = [
     "freeze",
     "get_include",
     "get_library_dir",
+    "get_link_args",
+    "get_linker_script",
     "global_pool",
     "i8",
     "i16",
@@ -115,6 +117,8 @@ _LATER = {
     "Write": "_violations",
     "get_include": "_library",
     "get_library_dir": "_library",
+    "get_link_args": "_library",
+    "get_linker_script": "_library",
     "log_rare_writes": "_rare",
     "preview": "_preview",
     "size": "_record",

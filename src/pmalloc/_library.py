@@ -18,7 +18,7 @@ def _folder(name: str, witness: str) -> str:
 
 
 def get_include() -> str:
-    """The folder that holds `pmalloc.h` and `pmalloc_rare_write.h`, for the compiler's ``-I``.
+    """The folder that holds `pmalloc.h` and what it needs, for the compiler's ``-I``.
 
     ::
 
@@ -55,3 +55,38 @@ def get_library_dir() -> str:
         FileNotFoundError: this pmalloc was installed without its C library.
     """
     return _folder("lib", "libpmalloc.so.0")
+
+
+def get_linker_script() -> str:
+    """`pmalloc.ld`, which gives static data that is ``__ro_after_init`` pages of its own.
+
+    For the linker's ``-T``: beside its own script, not instead of it. GNU ld and lld take it.
+
+    Returns:
+        An absolute path. It belongs to this installation: ask at build time, store it nowhere.
+
+    Raises:
+        FileNotFoundError: this pmalloc was installed without its C library.
+    """
+    return str(Path(_folder("include", "pmalloc.ld")) / "pmalloc.ld")
+
+
+def get_link_args() -> list[str]:
+    """What the linker wants to be told of pmalloc: its library, and `get_linker_script()`.
+
+    ::
+
+        Extension(
+            "routes",
+            ["routes.c"],
+            include_dirs=[pmalloc.get_include()],
+            extra_link_args=pmalloc.get_link_args(),
+        )
+
+    Returns:
+        Arguments for a compiler that links, in a new list.
+
+    Raises:
+        FileNotFoundError: this pmalloc was installed without its C library.
+    """
+    return [f"-L{get_library_dir()}", "-lpmalloc", f"-Wl,-T,{get_linker_script()}"]

@@ -45,6 +45,8 @@ def pools() -> None:
     used: object = pool.stats()["used_bytes"]
     assert_type(pmalloc.get_include(), str)
     assert_type(pmalloc.get_library_dir(), str)
+    assert_type(pmalloc.get_link_args(), list[str])
+    assert_type(pmalloc.get_linker_script(), str)
     print(used, pool.root)
     assert_type(pool.destroy(force=True), None)
 

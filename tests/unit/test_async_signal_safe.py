@@ -73,11 +73,11 @@ HOOKS = {
 # Functions that call through a pointer, and what that is.
 INDIRECT = {
     # The hooks.
-    "fault_json:put_object": "describe, path",
+    "fault_json:put_object": "path",
     "fault_policy:count": "notify",
     "fault_policy:find_writer": "line",
     "fault_report:owner_of_header": "preheader",
-    "fault_report:write_object": "describe",
+    "pmalloc_report_what": "describe",
     "fault_report:write_path": "path",
     # An argument: who gives it takes its address, and is in the graph.
     "fault_room:moved": "work",

@@ -28,6 +28,7 @@ STOREYS = [
         "region",
         "root",
         "pool",
+        "section",
         "share",
         "redzone",
         "hardened",
