@@ -9,6 +9,7 @@
 #include "freeze.h"
 #include "frozen_types.h"
 #include "guards.h"
+#include "init_function.h"
 #include "object_size.h"
 #include "pool_type.h"
 #include "rare_probe.h"
@@ -213,6 +214,9 @@ static PyMethodDef methods[] = {
      "set_rare_log($module, log, /)\n--\n\nWho is told of rare writes; None: nobody."},
     {"record_finish", pm_record_finish, METH_VARARGS,
      "record_finish($module, cls, fields, changes, /)\n--\n\nGives a new class its layout."},
+    {"close_function", pm_close_function, METH_VARARGS,
+     "close_function($module, function, explain, /)\n--\n\nFrom now on each call raises "
+     "explain(function)."},
     {"install_handler", install_handler, METH_VARARGS,
      "install_handler($module, stack_signal, stack_fd, /)\n--\n\nPuts the SIGSEGV handler on "
      "top."},

@@ -1,7 +1,7 @@
 """The part of pmalloc that has to be C. Import pmalloc instead."""
 
 from collections.abc import Buffer, Callable, Iterable, Iterator
-from types import TracebackType
+from types import FunctionType, TracebackType
 from typing import Any, ClassVar, Literal, Never, Self, TypedDict, TypeVar, final, overload
 
 import numpy.typing as npt
@@ -472,6 +472,9 @@ def open_shared(
 ) -> SharedPool: ...
 def sections() -> list[tuple[int, str, Literal["ro", "wr"], int, int, str, int]]: ...
 def protect_section(number: int, /) -> None: ...
+def close_function(
+    function: FunctionType, explain: Callable[[FunctionType], BaseException], /
+) -> None: ...
 def install_handler(stack_signal: int, stack_fd: int, /) -> None: ...
 def note_origin(
     pool_id: int, event: Literal[0, 1], file: bytes, line: int, time_ns: int, /

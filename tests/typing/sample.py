@@ -236,3 +236,47 @@ def errors() -> str:
         as_base = error
         return str(as_base)
     return pmalloc.__version__
+
+
+def init_phase() -> None:
+    settings = pmalloc.ro_after_init({"debug": False}, name="settings")
+    assert_type(settings, dict[str, bool])
+    assert_type(pmalloc.ro_after_init(pmalloc.Pool("registered")), pmalloc.Pool)
+
+    @pmalloc.init
+    def load(path: Path) -> int:
+        return len(str(path))
+
+    assert_type(load(Path()), int)
+
+    @pmalloc.init(drop=True)
+    class Loader:
+        def load(self) -> str:
+            return ""
+
+    assert_type(Loader().load(), str)
+
+    @pmalloc.before_mark_rodata_ro
+    def before() -> None: ...
+
+    @pmalloc.after_mark_rodata_ro
+    def after() -> None: ...
+
+    before()
+    after()
+    with pmalloc.late_init("plugin", strict=True) as phase:
+        assert_type(phase, pmalloc.InitPhase)
+        assert_type(phase.pool, pmalloc.Pool)
+    assert_type(phase.report, pmalloc.InitReport | None)
+    try:
+        report = pmalloc.mark_rodata_ro(strict=True)
+    except pmalloc.InitError as error:
+        print(error)
+    except pmalloc.InitFailures as failures:
+        assert_type(failures.report, pmalloc.InitReport)
+        assert_type(failures.exceptions[0], Exception | ExceptionGroup[Exception])
+    else:
+        assert_type(report, pmalloc.InitReport)
+        assert_type(report.entries, tuple[str, ...])
+        assert_type(report.held[0].holders, tuple[str, ...])
+        assert_type(report.seconds, float)
