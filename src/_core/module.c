@@ -9,6 +9,7 @@
 #include "freeze.h"
 #include "frozen_types.h"
 #include "guards.h"
+#include "in_sight.h"
 #include "init_function.h"
 #include "object_size.h"
 #include "pool_type.h"
@@ -214,6 +215,8 @@ static PyMethodDef methods[] = {
      "set_rare_log($module, log, /)\n--\n\nWho is told of rare writes; None: nobody."},
     {"record_finish", pm_record_finish, METH_VARARGS,
      "record_finish($module, cls, fields, changes, /)\n--\n\nGives a new class its layout."},
+    {"in_sight", pm_in_sight, METH_VARARGS,
+     "in_sight($module, objects, kind, /)\n--\n\nWhat of a type, or memoryview, they refer to."},
     {"close_function", pm_close_function, METH_VARARGS,
      "close_function($module, function, explain, /)\n--\n\nFrom now on each call raises "
      "explain(function)."},
