@@ -86,6 +86,16 @@ static inline int pm_is_immortal(PyObject *op) { return _Py_IsImmortal(op); }
 /* The plain count; for mortal objects only. One means: a single owner. */
 static inline int pm_has_one_owner(PyObject *op) { return Py_REFCNT(op) == 1; }
 
+/* Whether what looks like an object, in a copy of memory that may have been freed, has a count that
+ * a live one can have. A block that was freed begins with a link to the next one, or with zeroes:
+ * either none of the count's bits are set, or some that a count does not reach (3.14 and later:
+ * 16 bits between count and flags, zero too). */
+static inline int pm_is_alive(const PyObject *copy) {
+  uint64_t word;
+  memcpy(&word, copy, sizeof word);
+  return (uint32_t)word != 0 && (word >> 32 & 0xFFFF) == 0;
+}
+
 /* ---- int --------------------------------------------------------------- */
 
 static inline size_t pm_long_digits(const PyLongObject *v) {

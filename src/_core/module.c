@@ -11,6 +11,7 @@
 #include "guards.h"
 #include "in_sight.h"
 #include "init_function.h"
+#include "numpy_handler.h"
 #include "object_size.h"
 #include "pool_type.h"
 #include "rare_probe.h"
@@ -184,6 +185,10 @@ static PyMethodDef methods[] = {
      "freeze_version($module, pool, obj, number, externals, /)\n--\n\nWhat a cell's slot is to "
      "lead "
      "to."},
+    {"memory_lock", pm_memory_lock, METH_VARARGS,
+     "memory_lock($module, pool, objects, /)\n--\n\nMakes memoryviews of its arrays read-only."},
+    {"memory_unlock", pm_memory_unlock, METH_O,
+     "memory_unlock($module, views, /)\n--\n\nUndoes it."},
     {"clear_stack", pm_clear_stack, METH_NOARGS,
      "clear_stack($module, /)\n--\n\nPuts zeroes where returned functions had their variables."},
     {"write_unraisable", pm_write_unraisable, METH_VARARGS,
@@ -303,6 +308,7 @@ static int exec(PyObject *module) {
       PyModule_AddObjectRef(module, "FrozenList", (PyObject *)&PmFrozenList_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenSet", (PyObject *)&PmFrozenSet_Type) < 0 ||
       PyModule_AddObjectRef(module, "FrozenInstance", (PyObject *)&PmFrozenInstance_Type) < 0 ||
+      pm_numpy_add_functions(module) < 0 ||
       add_new(module, "instance_dict", pm_instance_dict_descriptor()) < 0)
     return -1;
   return pm_selftest();

@@ -152,6 +152,12 @@ static int alloc_arguments(PyObject *const *args, Py_ssize_t count, PyObject *na
   return as_ssize(sized, size) < 0 || (aligned != NULL && as_ssize(aligned, align) < 0) ? -1 : 0;
 }
 
+/* _need_open(verb): raises as alloc() does. */
+static PyObject *need_open_(PyObject *op, PyObject *verb) {
+  const char *text = PyUnicode_AsUTF8(verb);
+  return text == NULL || need_open((pm_pool *)op, text) < 0 ? NULL : Py_NewRef(Py_None);
+}
+
 static PyObject *alloc(PyObject *op, PyObject *const *args, Py_ssize_t count, PyObject *names) {
   pm_pool *self = (pm_pool *)op;
   Py_ssize_t size, align = 16;
@@ -494,6 +500,8 @@ static PyObject *destroy(PyObject *op, PyObject *args, PyObject *kwargs) {
 static PyMethodDef methods[] = {
     {"alloc", KEYWORDS(alloc), METH_FASTCALL | METH_KEYWORDS,
      "alloc($self, size, *, align=16)\n--\n\nAn Allocation of `size` zeroed bytes."},
+    {"_need_open", need_open_, METH_O,
+     "_need_open($self, verb, /)\n--\n\nRaises unless the pool is open."},
     {"_array_memory", array_memory, METH_O,
      "_array_memory($self, size, /)\n--\n\nZeroed bytes for an array, 64-byte aligned."},
     {"copy", copy, METH_O, "copy($self, data, /)\n--\n\nAn Allocation with the bytes of `data`."},

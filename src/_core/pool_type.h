@@ -18,7 +18,8 @@ typedef struct {
   PyObject *born;            /* list: see born.h; NULL: none that is unsettled */
   Py_ssize_t views;          /* buffers of its allocations that are alive ... */
   Py_ssize_t writable_views; /* ... and of these, the ones that allow writing */
-  Py_ssize_t arrays;         /* ArrayData that are alive */
+  Py_ssize_t arrays;         /* ArrayData, and blocks of NumPy's, that are alive */
+  PyObject *numpy_handler;   /* capsule, borrowed: see numpy_handler.c */
 } pm_pool;
 
 typedef struct {
@@ -50,6 +51,19 @@ enum pmalloc_state pm_pool_state(const pm_pool *self);
 
 /* What a NumPy array of `size` bytes at `address` is based on; new reference. */
 PyObject *pm_array_data_new(pm_pool *pool, void *address, Py_ssize_t size);
+
+/* Makes it the owner of what NumPy allocated in the pool; `objects`: the bytes are references. */
+void pm_array_data_take_over(PyObject *op, void *address, Py_ssize_t size, int objects);
+
+/* memory_lock(pool, objects): makes the memoryviews among them that show the pool's ArrayData
+ * read-only, and answers which were not; memory_unlock(views) gives it back. */
+PyObject *pm_memory_lock(PyObject *module, PyObject *args);
+PyObject *pm_memory_unlock(PyObject *module, PyObject *views);
+
+/* One array more, or less; any thread. */
+static inline void pm_pool_count_arrays(pm_pool *pool, Py_ssize_t change) {
+  __atomic_fetch_add(&pool->arrays, change, __ATOMIC_RELAXED);
+}
 
 /* The exception of destroy(), with how many words a search finds. */
 void pm_raise_frozen_objects(pm_pool *pool, size_t objects);

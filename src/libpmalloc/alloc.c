@@ -15,7 +15,8 @@
  * bitmaps, which finds every gap as one block and so joins neighbours; another
  * chunk. Freed bytes are zeroed when they are freed, and again when they are
  * used again: a dangling pointer may have written in between. Once is enough in
- * a pool that is off, which is to cost what ordinary memory does.
+ * a pool that is off, which is to cost what ordinary memory does, and for who
+ * says that he fills them himself.
  *
  * What was freed is remembered in a hot bitmap until its bytes are handed out
  * again; that tells a double free from an address that never was an allocation.
@@ -93,7 +94,7 @@ static inline size_t fit(size_t begin, size_t end, size_t count, size_t align, s
   return granule > end || end - granule < count + zone ? BITMAP_NONE : granule;
 }
 
-static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
+static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align, int zeroed) {
   size_t count = (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE, zone = zone_of(pool);
   /* The first that is large enough may be aligned by chance: what an equal one left is. */
   size_t need = count + 2 * zone;
@@ -115,7 +116,8 @@ static void *from_blocks(pmalloc_pool *pool, size_t size, size_t align) {
     }
     push(pool, chunk, begin, granule - zone - begin);
     push(pool, chunk, granule + count + zone, end - (granule + count + zone));
-    if (pool->policy != PMALLOC_OFF && !cold_closed(chunk)) /* in a closed one none was used */
+    /* In a closed chunk none was used. */
+    if (zeroed && pool->policy != PMALLOC_OFF && !cold_closed(chunk))
       memset(granule_address(chunk, granule), 0, count * PMALLOC_GRANULE);
     return place(pool, chunk, granule, size);
   }
@@ -219,15 +221,15 @@ static inline void *from_front(pmalloc_pool *pool, size_t size, size_t align) {
   return blocks_are_none(&pool->blocks) ? from_rest(pool, pool->raw_current, size, align) : NULL;
 }
 
-static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool, size_t size,
-                                                              size_t align, void **out) {
-  *out = from_blocks(pool, size, align);
+static __attribute__((noinline)) enum pmalloc_status
+allocate(pmalloc_pool *pool, size_t size, size_t align, int zeroed, void **out) {
+  *out = from_blocks(pool, size, align, zeroed);
   if (!*out && pool->blocks.damaged && pool->flags & PMALLOC_HARDENED)
     return hardened_enter(pool); /* which says what it is */
   if (!*out)
     *out = from_rest(pool, pool->raw_current, size, align);
   if (!*out && scan(pool, (size + PMALLOC_GRANULE - 1) / PMALLOC_GRANULE)) {
-    *out = from_blocks(pool, size, align);
+    *out = from_blocks(pool, size, align, zeroed);
     if (!*out)
       *out = from_rest(pool, pool->raw_current, size, align);
   }
@@ -246,7 +248,8 @@ static __attribute__((noinline)) enum pmalloc_status allocate(pmalloc_pool *pool
 
 /* ---- the calls ---- */
 
-enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+static inline enum pmalloc_status hand_out(pmalloc_pool *pool, size_t size, size_t align,
+                                           int zeroed, void **out) {
   if (align == 0)
     align = PMALLOC_GRANULE;
   if (align & (align - 1) || (align > PMALLOC_GRANULE && align > pages_page_size()))
@@ -262,7 +265,7 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
   enum pmalloc_status status = pool->flags ? hardened_enter_open(pool) : pool_is_open(pool);
   void *taken = status == PMALLOC_OK ? from_front(pool, size, granules) : NULL;
   if (status == PMALLOC_OK && !taken)
-    status = allocate(pool, size, granules, &taken);
+    status = allocate(pool, size, granules, zeroed, &taken);
   if (pool->flags && status != PMALLOC_ERR_CORRUPT)
     hardened_leave(pool);
   if (locked)
@@ -270,6 +273,15 @@ enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t a
   if (status == PMALLOC_OK)
     *out = taken;
   return status;
+}
+
+enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out) {
+  return hand_out(pool, size, align, 1, out);
+}
+
+enum pmalloc_status pmalloc_pool_alloc_to_fill(pmalloc_pool *pool, size_t size, size_t align,
+                                               void **out) {
+  return hand_out(pool, size, align, 0, out);
 }
 
 enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes) {

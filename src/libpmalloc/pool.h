@@ -134,6 +134,11 @@ enum pmalloc_status pmalloc_pool_prealloc(pmalloc_pool *pool, size_t bytes);
  * a page; 0: 16). */
 enum pmalloc_status pmalloc_pool_alloc(pmalloc_pool *pool, size_t size, size_t align, void **out);
 
+/* The same for who writes every byte before he reads it: what was used before is not zeroed a
+ * second time, and may show what a dangling pointer wrote there since. */
+enum pmalloc_status pmalloc_pool_alloc_to_fill(pmalloc_pool *pool, size_t size, size_t align,
+                                               void **out);
+
 /* Other forms of the same; all memory is zeroed where nothing is copied into it. The array form
  * answers PMALLOC_ERR_NOMEM where n times size overflows. */
 enum pmalloc_status pmalloc_pool_array(pmalloc_pool *pool, size_t n, size_t size, void **out);

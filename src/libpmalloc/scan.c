@@ -41,6 +41,8 @@ struct scan {
   struct pmalloc_reference *out; /* like the text, and this struct, on pages of its own: what was
                                     found would be found again there, and is left out */
   size_t room, found;
+  pmalloc_reference_visitor visit; /* instead of `out` */
+  void *context;
   char *text; /* of /proc/self/maps */
   size_t text_size;
   uintptr_t words[WORDS];
@@ -72,6 +74,10 @@ static void keep(struct scan *scan, uintptr_t at, uintptr_t to, const char *mapp
   if (!pmalloc_registry_find(to, &where) || where.object_start == 0 || where.object_end <= to ||
       (where.kind == PMALLOC_OBJECTS && to % sizeof(uintptr_t) != 0))
     return;
+  if (scan->visit) {
+    scan->visit(scan->context, at, to, where.object_start);
+    return;
+  }
   if (scan->found++ >= scan->room)
     return;
   struct pmalloc_reference *entry = &scan->out[scan->found - 1];
@@ -157,13 +163,8 @@ static enum pmalloc_status look_everywhere(struct scan *scan) {
   return status;
 }
 
-enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_reference *out,
-                                            size_t room, size_t *found) {
-  struct scan *scan = pages_scratch(NULL, 0, sizeof *scan);
-  *found = 0;
-  if (!scan)
-    return PMALLOC_ERR_NOMEM;
-  scan->room = room;
+/* What is searched for, as the pool is now; PMALLOC_OK with highest == 0 where it has no data. */
+static enum pmalloc_status aim(struct scan *scan, pmalloc_pool *pool) {
   scan->lowest = UINTPTR_MAX;
   pthread_mutex_lock(&pool->lock);
   enum pmalloc_status status = hardened_walk(pool);
@@ -177,13 +178,10 @@ enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_r
   }
   scan->record = pool->record;
   pthread_mutex_unlock(&pool->lock);
-  if (status == PMALLOC_OK && scan->highest != 0)
-    status = look_everywhere(scan);
-  if (status == PMALLOC_OK) {
-    *found = scan->found;
-    if (room && scan->found)
-      memcpy(out, scan->out, (scan->found < room ? scan->found : room) * sizeof *out);
-  }
+  return status;
+}
+
+static void end(struct scan *scan) {
   int reason = errno;
   if (scan->text)
     pages_scratch(scan->text, scan->text_size, 0);
@@ -191,6 +189,38 @@ enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_r
     pages_scratch(scan->out, scan->room * sizeof *scan->out, 0);
   pages_scratch(scan, sizeof *scan, 0);
   errno = reason;
+}
+
+enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_reference *out,
+                                            size_t room, size_t *found) {
+  struct scan *scan = pages_scratch(NULL, 0, sizeof *scan);
+  *found = 0;
+  if (!scan)
+    return PMALLOC_ERR_NOMEM;
+  scan->room = room;
+  enum pmalloc_status status = aim(scan, pool);
+  if (status == PMALLOC_OK && scan->highest != 0)
+    status = look_everywhere(scan);
+  if (status == PMALLOC_OK) {
+    *found = scan->found;
+    if (room && scan->found)
+      memcpy(out, scan->out, (scan->found < room ? scan->found : room) * sizeof *out);
+  }
+  end(scan);
+  return status;
+}
+
+enum pmalloc_status pmalloc_pool_visit_references(pmalloc_pool *pool,
+                                                  pmalloc_reference_visitor visit, void *context) {
+  struct scan *scan = pages_scratch(NULL, 0, sizeof *scan);
+  if (!scan)
+    return PMALLOC_ERR_NOMEM;
+  scan->visit = visit;
+  scan->context = context;
+  enum pmalloc_status status = aim(scan, pool);
+  if (status == PMALLOC_OK && scan->highest != 0)
+    status = look_everywhere(scan);
+  end(scan);
   return status;
 }
 

@@ -28,6 +28,14 @@ struct pmalloc_reference {
 enum pmalloc_status pmalloc_pool_references(pmalloc_pool *pool, struct pmalloc_reference *out,
                                             size_t room, size_t *found);
 
+/* The same search, for who wants to look at each word: where it lies, what it says, and the start
+ * of the allocation or object it leads into. Called while memory is read: what it allocates may be
+ * looked through in turn. */
+typedef void (*pmalloc_reference_visitor)(void *context, uintptr_t at, uintptr_t to,
+                                          uintptr_t object_start);
+enum pmalloc_status pmalloc_pool_visit_references(pmalloc_pool *pool,
+                                                  pmalloc_reference_visitor visit, void *context);
+
 /* A pool that words of another one lead into. */
 struct pmalloc_reached {
   uintptr_t pool_id;

@@ -43,6 +43,12 @@ def _numpy() -> ModuleType:
     return np
 
 
+def ndarray_type() -> type:
+    """numpy.ndarray."""
+    found: type = _numpy().ndarray
+    return found
+
+
 class Arrays:
     """The arrays that one pool handed out, as far as they are alive."""
 
@@ -95,22 +101,25 @@ def _views_in_sight(ndarray: type) -> list[object]:
     return _core.in_sight(objects, ndarray)
 
 
-def _owner(obj: object) -> Pool | None:
+def _owner(obj: object) -> _core.Pool | None:
     """The pool an array's data lies in, by way of views of views and memoryviews."""
-    while obj is not None and type(obj) is not _core.ArrayData:
+    while type(obj) is not _core.ArrayData:
         try:
-            obj = obj.obj if type(obj) is memoryview else getattr(obj, "base", None)
+            under = obj.obj if type(obj) is memoryview else getattr(obj, "base", None)
         except ValueError:  # released
             return None
-    return None if obj is None else obj.pool
+        if under is None:
+            return _core.numpy_owner(obj)
+        obj = under
+    return obj.pool
 
 
-def _writable(pool: Pool, arrays: Arrays) -> tuple[list[npt.NDArray[Any]], int]:
+def _writable(pool: Pool, arrays: Arrays | None) -> tuple[list[npt.NDArray[Any]], int]:
     """The writeable arrays of the pool, views included, and how many memoryviews may write."""
-    ndarray = _numpy().ndarray
+    ndarray = ndarray_type()
     views: dict[int, npt.NDArray[Any]] = {}
     memory: set[int] = set()
-    for obj in [*arrays.all(), *_views_in_sight(ndarray)]:
+    for obj in [*(arrays.all() if arrays else ()), *_views_in_sight(ndarray)]:
         if type(obj) is memoryview:
             if issubclass(type(_owner_of_memoryview(obj)), ndarray) and _owner(obj) is pool:
                 memory.add(id(obj))
@@ -137,21 +146,34 @@ def _owner_of_memoryview(view: memoryview) -> object:
         return None
 
 
-def make_readonly(pool: Pool, arrays: Arrays, revoke: bool) -> list[npt.NDArray[Any]]:
+def make_readonly(pool: Pool, arrays: Arrays | None, revoke: bool) -> list[npt.NDArray[Any]]:
     """Makes the pool's arrays, and views of them, non-writeable; answers which were not yet.
 
     Raises:
         BufferError: a memoryview of an array may still write, and `revoke` is false.
     """
     views, memory = _writable(pool, arrays)
-    if memory and not revoke:
+    if not revoke:
+        _refuse_if_any(pool, memory)
+    for view in views:
+        view.flags.writeable = False
+    return views
+
+
+def refuse_memoryviews(pool: Pool, views: list[memoryview[Any]], revoke: bool) -> None:
+    """The same refusal, for who finds arrays in another way."""
+    ndarray = ndarray_type()
+    writable = [v for v in views if issubclass(type(_owner_of_memoryview(v)), ndarray)]
+    if not revoke:
+        _refuse_if_any(pool, sum(_owner(view) is pool for view in writable))
+
+
+def _refuse_if_any(pool: Pool, memory: int) -> None:
+    if memory:
         raise BufferError(
             f"cannot protect pool {pool.name!r}: {memory} writable memoryview(s) of its arrays are "
             "alive; release them, or pass revoke=True and no longer write to them"
         )
-    for view in views:
-        view.flags.writeable = False
-    return views
 
 
 def make_writeable(views: list[npt.NDArray[Any]]) -> None:

@@ -5,16 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 from _thread import allocate_lock
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex
+from typing import TYPE_CHECKING, Any, Literal, Self, SupportsIndex, overload
 
 from . import _core, _handler, _handler_state, _origin, _rare_fallback
 
 if TYPE_CHECKING:
+    import array
+
     import numpy.typing as npt
 
-    from . import _numpy
+    from . import _numpy, _numpy_context, _typed
     from ._references import Reference
 
 # Every pool with its name until it is destroyed. A dropped Pool is not the end of
@@ -152,19 +154,19 @@ class Pool(_core.Pool):
             if _handler.install():
                 _handler_state.warn_if_blocked()
             _expect_violations()
-        made = self.__dict__.get("_made")
-        if made is None or not self._arrays or self.state != "open":
+        if not self._arrays or self.state != "open":
             super().protect(revoke, seal=seal, immutable=immutable)
             _origin.protected(self)
             return
-        from . import _numpy
+        from . import _readonly
 
-        views = _numpy.make_readonly(self, made, revoke)
+        readonly = _readonly.Readonly(self, self.__dict__.get("_made"), revoke)
         try:
             super().protect(revoke, seal=seal, immutable=immutable)
         except BaseException:
-            _numpy.make_writeable(views)
+            readonly.undo()
             raise
+        readonly.settle()
         _origin.protected(self)
 
     def ndarray(
@@ -209,6 +211,84 @@ class Pool(_core.Pool):
         from . import _numpy
 
         return _numpy.copy_array(self, self._known_arrays(), array)
+
+    def numpy(self) -> _numpy_context.NumPyContext:
+        """A context manager in which NumPy allocates the data of all arrays in the pool.
+
+        Code in the block needs no change: what ``np.load``, ``np.zeros``, arithmetic, or pandas
+        make there lies in the pool; what is dropped before protect() gives its memory back, and
+        ``resize`` works. protect() makes the arrays, and their views, non-writeable, for good.
+        The block counts for its thread and its asyncio task; others, and threads that are started
+        in it, are as before. A task that is created in it inherits it. Blocks nest, and the same
+        context manager may be entered again.
+
+        Under PMALLOC_RODATA=off, or in a pool with ``on_violation="off"``, NumPy's own handler
+        stays in place.
+
+        Raises:
+            ImportError: there is no NumPy, or one before 1.22.
+            PmallocError: the pool's mode is one in which memory becomes read-only on its own.
+            ProtectedError, DestroyedError: as `alloc`. Who allocates when the pool was protected
+                within the block gets NumPy's MemoryError; a note says why.
+
+        Idea: NumPy's NEP 49 (Matti Picus).
+        """
+        from . import _numpy_context
+
+        return _numpy_context.numpy(self)
+
+    def struct[T: _typed.Ctypes](self, cls: type[T], /, *args: Any, **fields: Any) -> T:
+        """A ctypes structure, union or array whose memory lies in the pool; zeroed.
+
+        After protect() its fields are read as before; a store into one is a violation, for ctypes
+        asks nobody. As long as it lives, so does its memory, and destroy() refuses.
+
+        Args:
+            cls: a class derived from ``ctypes.Structure`` or ``ctypes.Union``, or an array type as
+                ``c_int * 4``. What its pointers lead to stays where it is.
+            args, fields: as ``cls(*args, **fields)`` takes them.
+
+        Raises:
+            TypeError: another type, or arguments that it does not take.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`.
+        """
+        from . import _typed
+
+        made: T = _typed.struct(self, cls, args, fields)
+        return made
+
+    @overload
+    def array(self, n: int, itemsize: int, /) -> _core.Allocation: ...
+    @overload
+    def array(self, typecode: str, values: Iterable[Any] = (), /) -> memoryview[Any]: ...
+    @overload
+    def array(self, values: array.array[Any], /) -> memoryview[Any]: ...
+    def array(self, first: Any, second: Any = None, /) -> _core.Allocation | memoryview[Any]:
+        """Items of one type, in the pool.
+
+        ``array(n, itemsize)`` is an Allocation of `n` items of `itemsize` zeroed bytes.
+
+        ``array(typecode, values)`` and ``array(values)`` copy what ``array.array`` would hold, and
+        answer a memoryview of that type and length: ``pool.array("d", [1.5, 2.5])``. It may be
+        written until protect(), which does not wait for it to go; from then on it and views of it
+        are read-only. When the last is dropped while the pool is open, the memory can be used
+        again.
+
+        Args:
+            typecode: of module ``array``, but for "u" and "w".
+            values: numbers, bytes, or an ``array.array``.
+
+        Raises:
+            ValueError: `n` is negative or `itemsize` less than 1, or no such type code.
+            TypeError, OverflowError: values that are none of that type.
+            ProtectedError, DestroyedError, MemoryError: as `alloc`; the last also where `n` times
+                `itemsize` is more than there can be.
+        """
+        if isinstance(first, str) or hasattr(first, "typecode"):
+            from . import _typed
+
+            return _typed.typed_array(self, first, second)
+        return super().array(first, second)
 
     def new[**P, R: _core.Record](
         self, cls: Callable[P, R], /, *args: P.args, **fields: P.kwargs

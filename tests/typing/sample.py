@@ -1,10 +1,18 @@
 """The public API as a type checker sees it. Checked, never run."""
 
+import array
+import ctypes
 import logging
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal, assert_type
+from typing import Annotated, Any, ClassVar, Literal, assert_type
 
 import pmalloc
+
+
+class Limits(ctypes.Structure):
+    """Of two numbers."""
+
+    _fields_: ClassVar = [("least", ctypes.c_int), ("most", ctypes.c_int)]
 
 
 def pools() -> None:
@@ -27,6 +35,11 @@ def pools() -> None:
     assert_type(allocation.shared_index, int | None)
     assert_type(pool.copy(b"bytes"), pmalloc.Allocation)
     assert_type(pool.array(100, 8), pmalloc.Allocation)
+    assert_type(pool.array("d", [1.5]), memoryview[Any])
+    assert_type(pool.array(array.array("i", [1])), memoryview[Any])
+    assert_type(pool.struct(Limits, 1, most=2), Limits)
+    with pool.numpy() as same:
+        assert_type(same, pmalloc.Pool)
 
     assert_type(
         pmalloc.check_object_size(allocation.address, 8), Literal["not ours", "good", "bad"]
