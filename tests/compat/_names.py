@@ -8,6 +8,7 @@ DISTRIBUTIONS = {
     "grpc": "grpcio",
     "django": "Django",
     "own_suite": "Django",
+    "numpy_suite": "numpy",
     "jinja2": "Jinja2",
     "flask": "Flask",
     "sqlalchemy": "SQLAlchemy",

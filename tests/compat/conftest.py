@@ -33,7 +33,7 @@ def pytest_terminal_summary(terminalreporter):
         return
     terminalreporter.section(f"compat: Python {platform.python_version()}")
     for name, outcomes in sorted(table.items()):
-        package = name if name == "own_suite" else DISTRIBUTIONS.get(name, name)
+        package = name if name.endswith("_suite") else DISTRIBUTIONS.get(name, name)
         told = ", ".join(f"{number} {outcome}" for outcome, number in outcomes.items())
         if outcomes.keys() == {"skipped"}:
             told = "not installed"

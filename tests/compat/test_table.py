@@ -15,7 +15,11 @@ PACKAGES = [re.match(r"[\w-]+", line).group() for line in EXTRA["compat"]]
 PAGE = (ROOT / "docs/compat.md").read_text()
 ROWS = re.findall(r"^\| ([\w, -]+?) \| [\d., ]* ?\|", PAGE, re.MULTILINE)
 NAMES = {name for row in ROWS for name in row.split(", ")}
-FILES = {p.stem.removeprefix("test_") for p in HERE.glob("test_*.py")} - {"table", "own_suite"}
+FILES = {p.stem.removeprefix("test_") for p in HERE.glob("test_*.py")} - {
+    "table",
+    "own_suite",
+    "numpy_suite",
+}
 
 
 @pytest.mark.parametrize("package", PACKAGES)
