@@ -1,6 +1,7 @@
 # pmalloc: every target sets up what it needs by itself, in .venv/VERSION.
 #
 #   make demo                    the GeoNames demo
+#   make app, make plugins       a service and a plugin host that are read-only after init
 #   make test                    all tests, Python and C
 #   make PYTHON=/path/to/python3.12 test     with another Python
 #   make help                    the rest
@@ -15,7 +16,7 @@ MAKEFLAGS += --no-print-directory
 
 C_FILES = $(shell find $(wildcard src include tests examples benchmarks) -name '*.c' -o -name '*.h')
 
-.PHONY: help build demo avc test py-test c-test matrix kernels compat coexist soak bench lint format types docs clean
+.PHONY: help build demo avc app plugins test py-test c-test matrix kernels compat coexist soak bench lint format types docs clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1|\2/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '%-22s %s\n' "$$name" "$$text"; done
@@ -29,6 +30,12 @@ demo: ## 235,000 cities, frozen: what it costs and what it saves
 avc: ## the SELinux policy of Debian in a Cell: questions, reloads under load, a rogue write
 	@python=$$(tools/setup.sh); policy=$$(tools/selinux-policy.sh) || { [ $$? = 77 ] && exit 0; exit 1; }; \
 	PYTHONPATH=examples "$$python" -m selinux_avc "$$policy"
+
+app: ## gunicorn and Flask with post-init data: what workers share, and what stops a write
+	@python=$$(tools/setup.sh apps cli); PYTHONPATH=examples "$$python" -m post_init_app
+
+plugins: ## a plugin host with a protected hook table, a late plugin and a rogue
+	@python=$$(tools/setup.sh apps); PYTHONPATH=examples "$$python" -m plugin_host
 
 test: c-test py-test ## all tests
 

@@ -1,0 +1,1 @@
+"""Plugins: `roles` and `secret` are installed during init, the others come late."""

@@ -1,0 +1,1 @@
+"""A Flask application whose settings, routes and data are post-init. `make app` runs it."""
