@@ -6,7 +6,8 @@ after a block of it are what it prints, on stdout or stderr: the lines must come
 Numbers, addresses and file paths may differ.
 
 A ```python block that starts with ``# NAME.py`` is a file, and a ```console block after it a
-session in its folder: commands behind ``$``, and what they print. A line ``...`` stands for any
+session in its folder, with all files that the page had before: commands behind ``$``, and what
+they print. A later block of the same name is the file from there on. A line ``...`` stands for any
 lines, ``...`` in a line for any text.
 """
 
@@ -68,8 +69,8 @@ def sessions(page: Path) -> list[Session]:
     files: dict[str, str] = {}
     for m in FENCE.finditer(page.read_text()):
         language, body = m.groups()
-        if language == "python" and (named := re.match(r"# (\w+\.py)\n", body)):
-            files = {named[1]: body[named.end() :]}
+        if language == "python" and (named := re.match(r"# ([\w.]+\.py)\n", body)):
+            files = files | {named[1]: body[named.end() :]}
         elif language == "console":
             commands: list[tuple[str, list[str]]] = []
             for line in body.splitlines():
@@ -137,6 +138,7 @@ def test_program(program: Program, tmp_path: Path):
 
 
 PREAMBLE = f"""
+ulimit -c 0
 python() {{ {sys.executable} -u "$@"; }}
 pmalloc() {{ {sys.executable} -m pmalloc "$@"; }}
 pytest() {{ {sys.executable} -m pytest -p pytest_pmalloc -p no:cacheprovider "$@"; }}
