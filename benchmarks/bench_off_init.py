@@ -1,9 +1,9 @@
 """PMALLOC_RODATA=off and the init phase: what a program pays that registers its data, and is off.
 
-    a service   examples/post_init_app, imported: with pmalloc under `off`, and the same files without
-                it, where dicts are plain dicts and the functions of the phase do nothing
-    in init     filling and reading what ro_after_init() gave, calling an @init function, and NumPy in
-                `with pool.numpy()`, against plain dicts, lists, functions and NumPy; one process
+    a service   examples/post_init_app, imported: with pmalloc under `off`, and the same files
+                without it, where dicts are plain dicts and functions of the phase do nothing
+    in init     filling and reading what ro_after_init() gave, calling an @init function, and NumPy
+                in `with pool.numpy()`, against plain dicts, lists, functions and NumPy
 
 What the end of init costs stands beside it, without a goal: it freezes a copy under every policy,
 as freeze() does, whose peers are in the tables of freeze.
