@@ -147,6 +147,37 @@ static size_t read_name(const struct reader *r, const ElfW(Shdr) * strings, uint
   return read_at(r, name, n, strings->sh_offset + at) == 0 ? strlen(name) : 0;
 }
 
+/* A variable of C++ as people write it: _ZN12_GLOBAL__N_15limitE is (anonymous namespace)::limit.
+ * What is more than a name in namespaces stays as it is: 0. */
+static int readable(const char *mangled, char to[NAME_MAX_BYTES]) {
+  static const char anonymous[] = "_GLOBAL__N_1", words[] = "(anonymous namespace)";
+  const char *at = mangled + 2;
+  size_t used = 0;
+  if (strncmp(mangled, "_Z", 2) != 0)
+    return 0;
+  int nested = *at == 'N';
+  at += nested || *at == 'L';
+  do {
+    size_t n = 0;
+    at += nested && *at == 'L';
+    while (*at >= '0' && *at <= '9' && n < NAME_MAX_BYTES)
+      n = 10 * n + (size_t)(*at++ - '0');
+    if (n == 0 || n > strlen(at) || used + n + sizeof words + 2 > NAME_MAX_BYTES)
+      return 0;
+    int hidden = n == sizeof anonymous - 1 && memcmp(at, anonymous, n) == 0;
+    size_t length = hidden ? sizeof words - 1 : n;
+    if (used > 0) {
+      memcpy(to + used, "::", 2);
+      used += 2;
+    }
+    memcpy(to + used, hidden ? words : at, length);
+    used += length;
+    at += n;
+  } while (nested && *at && *at != 'E');
+  to[used] = 0;
+  return strcmp(at, nested ? "E" : "") == 0;
+}
+
 /* ---- the table ---- */
 
 static struct cold_symbols *make_table(const struct reader *r, const ElfW(Shdr) * strings,
@@ -158,8 +189,12 @@ static struct cold_symbols *make_table(const struct reader *r, const ElfW(Shdr) 
     return NULL;
   table->complete = complete != 0;
   for (size_t i = 0; i < r->count; i++) {
-    char name[NAME_MAX_BYTES];
+    char name[NAME_MAX_BYTES], better[NAME_MAX_BYTES];
     size_t n = read_name(r, strings, r->found[i].name, name);
+    if (readable(name, better)) {
+      n = strlen(better);
+      memcpy(name, better, n + 1);
+    }
     table->of[table->count++] = (struct cold_symbol){(uint32_t)r->found[i].offset,
                                                      (uint32_t)r->found[i].size, (uint32_t)names};
     memcpy((char *)table + names, name, n + 1);
