@@ -37,6 +37,8 @@
 #define POOL(member) FIELD("pool." #member, struct pmalloc_pool, member)
 #define COLD(member) FIELD("cold." #member, struct cold, member)
 #define CHUNK(member) FIELD("chunk." #member, struct cold_chunk, member)
+#define SYMBOLS(member) FIELD("symbols." #member, struct cold_symbols, member)
+#define SYMBOL(member) FIELD("symbol." #member, struct cold_symbol, member)
 #define SLAB(member) FIELD("slab." #member, struct cold_slab, member)
 #define PAGES(member) FIELD("pages." #member, struct pages, member)
 
@@ -100,6 +102,16 @@ static const
                     CHUNK(kind),
                     CHUNK(used),
                     CHUNK(closed),
+                    CHUNK(symbols),
+                    CHUNK(symbols_bytes),
+
+                    /* Static data: a count, and behind the table's head so many symbols. */
+                    SIZE("symbols", struct cold_symbols),
+                    SYMBOLS(count),
+                    SIZE("symbol", struct cold_symbol),
+                    SYMBOL(offset),
+                    SYMBOL(size),
+                    SYMBOL(name),
 
                     SIZE("record", struct registry_record),
                     FIELD("record.violations", struct registry_record, tally.violations),

@@ -14,7 +14,7 @@
 #define BEACON_MAGIC "\x93pmalloc beacon" /* 16 bytes with its NUL */
 #define BEACON_STATES 8
 #define BEACON_TIERS 4
-#define BEACON_FIELDS 48
+#define BEACON_FIELDS 64
 
 struct beacon_field {
   char name[24]; /* "struct.member", or "struct" for the size of one of them */

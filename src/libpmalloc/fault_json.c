@@ -166,6 +166,7 @@ static void put_pool(struct pmalloc_json *j, const struct pmalloc_where *where) 
   put_text(j, "name", where->pool_name);
   put_dec(j, "id", where->pool_id);
   put_text(j, "place", places[where->place]);
+  put_word(j, "static", pmalloc_report_is_static(where) ? "true" : "false");
   put_origin(j, "created", where->pool_id, PMALLOC_WAS_CREATED);
   put_origin(j, "protected", where->pool_id, PMALLOC_WAS_PROTECTED);
   put_close(j, "}");

@@ -48,6 +48,8 @@ _TRIES = 6
 _SEALED = ("sealed", "immutable")
 _POLICIES = ("", "oops", "warn", "audit", "off")  # as numbered in pmalloc.h
 _MODES = ("ro", "wr", "auto_ro", "auto_wr", "start_wr")  # as numbered in pmalloc.h
+_KINDS = ("raw", "objects", "static")  # as numbered in registry.h
+_MOST_SYMBOLS = 1 << 16  # of one section
 _OFF = "off"
 _TALLY = ("pool.record", "record", "record.violations", "record.tainted")
 
@@ -98,18 +100,28 @@ class Beacon:
 
 
 @dataclass(slots=True)
+class Symbol:
+    """A variable of static data."""
+
+    address: int
+    bytes: int
+    name: str
+
+
+@dataclass(slots=True)
 class Chunk:
     """One mapping of a pool."""
 
     index: int
     address: int
     bytes: int
-    kind: str  # "raw" or "objects"
+    kind: str  # "raw", "objects" or "static"
     used_bytes: int  # handed out from the front, holes included
     mode: str  # what the kernel says: "r--p", "rw-p"; "?" where it is not mapped
     backing: str  # "private", "memfd"
     sealed: bool | None  # by mseal, says the kernel; None: it says nothing
     closed: bool = False  # read-only, says the pool, although the pool is open
+    symbols: list[Symbol] = field(default_factory=list[Symbol])  # of static data, where known
 
 
 @dataclass(slots=True)
@@ -337,6 +349,8 @@ def _cold(
         chunks = read_exactly(memory, segment, wanted * stride)
         for base in range(0, wanted * stride, stride):
             _chunk(beacon, mappings, pool, chunks, base)
+            if pool.chunks[-1].kind == "static":
+                pool.chunks[-1].symbols = _symbols(memory, beacon, pool.chunks[-1], chunks, base)
     if len(pool.chunks) < count:
         raise Broken(f"it has {count} chunks, and segments for {len(pool.chunks)}")
 
@@ -354,13 +368,15 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
     pages = base + beacon.fields["chunk.pages"][0]
     address = beacon.word(raw, "pages.base", pages)
     size = beacon.word(raw, "pages.size", pages)
-    raw_kind = beacon.word(raw, "chunk.kind", base) == 0
-    used = beacon.word(raw, "chunk.used", base) * (16 if raw_kind else 8)
+    kind = beacon.word(raw, "chunk.kind", base)
+    if kind >= len(_KINDS):
+        raise Broken(f"a chunk's kind is {kind}, and there is no such kind")
+    used = beacon.word(raw, "chunk.used", base) * (16 if _KINDS[kind] == "raw" else 8)
     index = len(pool.chunks)
     if used > size:
         pool.problems.append(f"chunk {index} has more used bytes than bytes")
         used = size
-    chunk = Chunk(index, address, size, "raw" if raw_kind else "objects", used, "?", "?", None)
+    chunk = Chunk(index, address, size, _KINDS[kind], used, "?", "?", None)
     if "chunk.closed" in beacon.fields:
         chunk.closed = beacon.word(raw, "chunk.closed", base) != 0
     pool.chunks.append(chunk)
@@ -384,6 +400,27 @@ def _chunk(beacon: Beacon, mappings: Mappings, pool: PoolSeen, raw: bytes, base:
         pool.problems.append(f"chunk {index} is writable, and the pool is {pool.state}")
     elif chunk.closed:
         pool.problems.append(f"chunk {index} is writable, and it was closed")
+
+
+def _symbols(memory: Memory, beacon: Beacon, chunk: Chunk, raw: bytes, base: int) -> list[Symbol]:
+    """The variables of static data, as its metadata names them."""
+    size = beacon.word(raw, "chunk.symbols_bytes", base)
+    head, stride = beacon.fields["symbols"][1], beacon.fields["symbol"][1]
+    if not head <= size <= _MOST_SYMBOLS * (stride + _NAME_BYTES):
+        raise Broken("its table of symbols has an impossible size")
+    table = read_exactly(memory, beacon.word(raw, "chunk.symbols", base), size)
+    count = beacon.word(table, "symbols.count")
+    if head + count * stride > size:
+        raise Broken(f"its table of symbols has {count} of them")
+    found: list[Symbol] = []
+    for at in range(head, head + count * stride, stride):
+        offset, length, name = (
+            beacon.word(table, f"symbol.{member}", at) for member in ("offset", "size", "name")
+        )
+        if offset + length > chunk.bytes or name >= size:
+            raise Broken("a symbol lies outside of it")
+        found.append(Symbol(chunk.address + offset, length, _text(table[name:])))
+    return found
 
 
 def _slabs(memory: Memory, beacon: Beacon, pool: PoolSeen, at: int) -> None:

@@ -114,8 +114,11 @@ def _lines_of(frame: Report, resolved: _Resolved) -> list[symbols.Place]:
 
 def _pool_line(report: Report) -> str:
     pool, chunk, address = report["pool"], report["chunk"], int(report["address"], 16)
-    where = f"pool '{pool['name']}'"
-    if chunk is not None and pool["place"] == "data":
+    static = pool.get("static", False)  # reports of older versions do not say
+    where = f"{'static data' if static else 'pool'} '{pool['name']}'"
+    if static:
+        where += f", offset {address - int(chunk['start'], 16):#x}"
+    elif chunk is not None and pool["place"] == "data":
         offset = address - int(chunk["start"], 16)
         where += f", chunk {chunk['index']}, offset {offset:#x}"
     elif chunk is not None:

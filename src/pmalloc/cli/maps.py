@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from .beacon import Chunk, PoolSeen, ProcessSeen, as_dict, look, look_everywhere
+from .beacon import Chunk, PoolSeen, ProcessSeen, Symbol, as_dict, look, look_everywhere
 from .output import JSON_HELP, console, fail, print_json, size, table
 from .process import ProcessError
 
@@ -83,6 +83,11 @@ def _show(out: Console, seen: ProcessSeen, every: bool) -> None:
             chunks = pool.chunks if every or len(pool.chunks) <= _FEW else pool.chunks[: _FEW - 1]
             for chunk in chunks:
                 rows.add_row(*_chunk_row(chunk), *[""] * (modes + policies), style="dim")
+                few = chunk.symbols if every else chunk.symbols[:_FEW]
+                for symbol in few:
+                    rows.add_row(*_symbol_row(symbol), style="dim")
+                if rest := len(chunk.symbols) - len(few):
+                    rows.add_row(f"    ... {rest} more variables: --all", style="dim")
             if rest := len(pool.chunks) - len(chunks):
                 rows.add_row(f"  ... {rest} more chunks: --all", style="dim")
         out.print(rows)
@@ -124,6 +129,10 @@ def _policy(pool: PoolSeen) -> Text:
     if pool.violations:
         words.append("1 write" if pool.violations == 1 else f"{pool.violations:,} writes")
     return Text(", ".join(filter(None, words)), style="bold red" if pool.violations else "")
+
+
+def _symbol_row(symbol: Symbol) -> tuple[str, ...]:
+    return (f"    {symbol.address:#x} {symbol.name}", "", size(symbol.bytes))
 
 
 def _chunk_row(chunk: Chunk) -> tuple[str, ...]:
