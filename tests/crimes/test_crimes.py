@@ -24,7 +24,8 @@ Lines about details (DETAILS below, and the native stack) differ from machine to
 be of its form, and those that every report has must be there. They are compared only where the
 crime's own report has a line of that label; else they are left out.
 
-A crime that needs a library of its own has a C file of the same name.
+A crime that needs a library of its own has a C file of the same name; those of static data, gate_*,
+have the examples that are so called.
 """
 
 import os
@@ -43,6 +44,9 @@ from platform import machine
 import pytest
 
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE.parent))
+import built_examples  # noqa: E402
+
 CRIMES = sorted(p for p in HERE.glob("*.py") if p.name != Path(__file__).name)
 SECTION = re.compile(
     r"(Needs|Exit|Stdout|Stderr|Raises|Since|Within)(?: (3\.\d+\+?))?:(?: +(.+))?$"
@@ -52,7 +56,7 @@ C_STACK = re.compile(
     r"(?:  (?:Binary file|<cannot get C stack|<truncated).*\n)+"
 )
 # Lines of the report that are looked at by form, each with the form.
-PLACE_AND_TIME = r".+:\d+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
+PLACE_AND_TIME = r".+ at \d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"
 CODE_ADDRESS = r"0x[0-9a-f]+ (\S+\+0x[0-9a-f]+( \(\S+\+0x[0-9a-f]+\))?|\(in no mapped file\))"
 DETAILS = {
     "created": PLACE_AND_TIME,
@@ -152,6 +156,9 @@ def normalise(line: str, path: Path) -> str:
         name = Path(m.group(1)).name
         number = m.group(2) if m.group(1) == str(path) else "N"
         return f'  File "{name}", line {number} in {m.group(3)}'
+    line = re.sub(r"\.(?:cpython-[\w-]+|abi3)\.so\b", ".so", line)
+    if m := re.fullmatch(r"  caller       0x\w+ (\S+)\.so\+0x\w+.*", line):
+        return f"  caller       0x* {module_name(m.group(1))}+0x*"
     line = re.sub(r"^(Current thread 0x\w+) \[.*\] \(", r"\1 (", line)
     if m := re.fullmatch(r"  thread       (\d+)/(\d+) '(.*)'", line):
         tid = "PID" if m.group(1) == m.group(2) else "TID"
@@ -183,7 +190,7 @@ def check_details(text: str, path: Path) -> None:
         # A pool of another process is made where it is opened, and was protected elsewhere; the
         # library's own, of shared key tables, were made by no line of Python.
         made = re.search(r"^  created +(.+):(\d+) at", report, re.MULTILINE)
-        assert made or path.stem.startswith("shared_"), report
+        assert made or path.stem.startswith(("shared_", "gate_")), report
         if made and made[1] == str(path):
             assert "pmalloc" in "".join(path.read_text().splitlines()[int(made[2]) - 1 :]), report
         shared = "open_shared" in path.read_text()
@@ -196,7 +203,7 @@ def check_details(text: str, path: Path) -> None:
         ):
             assert re.search(r"^  protected ", report, re.MULTILINE), report
         # An object that was built has a way to it; what wrote was an instruction with a name.
-        built = re.search(r"^  object       (?!none|allocation)", report, re.MULTILINE)
+        built = re.search(r"^  object       (?!none|allocation|symbol)", report, re.MULTILINE)
         assert bool(built) == bool(re.search(r"^  path ", report, re.MULTILINE)), report
         if "write" in report.splitlines()[0] and machine() == "x86_64":
             assert re.search(r"^  store ", report, re.MULTILINE), report
@@ -219,7 +226,7 @@ def settle(expected: list[str], told: list[str]) -> list[str]:
 def check_addresses(text: str) -> None:
     """The address is the object's start plus what the report says it is."""
     for address, start, sign, distance in re.findall(
-        r"^  address      (0x\w+) .*\n  object       \w+ at (0x\w+) ([+-]) (\d+)",
+        r"^  address      (0x\w+) .*\n  object       [^\n]+ at (0x\w+) ([+-]) (\d+)",
         text,
         re.MULTILINE,
     ):
@@ -240,6 +247,12 @@ def libraries(tmp_path_factory):
         command += ["-o", str(folder / f"{source.stem}_lib.so"), "-lpthread"]
         subprocess.run(command, check=True)
     return folder
+
+
+def build_example(path: Path, libraries: Path) -> None:
+    """Of a crime of static data; skips where there is nothing to build it with."""
+    if m := re.match(r"gate_(\w+?)_", path.stem):
+        built_examples.build(m.group(1), libraries)
 
 
 def run(path: Path, libraries: Path, folder: Path) -> subprocess.CompletedProcess[bytes]:
@@ -266,6 +279,7 @@ def test_crime(path: Path, libraries: Path, tmp_path: Path):
         pytest.importorskip(expected.needs)
     if sys.version_info < tuple(map(int, expected.since.split("."))):
         pytest.skip(f"Python {expected.since} was the first that can")
+    build_example(path, libraries)
     done = run(path, libraries, tmp_path)
     if expected.within:
         assert f"\n{ALARM}\n" in path.read_text() and expected.within == "1 second"

@@ -1,5 +1,6 @@
-import pmalloc
 from setuptools import Extension, setup
+
+import pmalloc
 
 setup(
     ext_modules=[

@@ -1,6 +1,7 @@
-import pmalloc
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+
+import pmalloc
 
 setup(
     ext_modules=cythonize(

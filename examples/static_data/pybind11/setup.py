@@ -1,6 +1,7 @@
-import pmalloc
 from pybind11.setup_helpers import Pybind11Extension
 from setuptools import setup
+
+import pmalloc
 
 setup(
     ext_modules=[
