@@ -20,7 +20,7 @@ from contextvars import ContextVar, Token
 from types import ModuleType, TracebackType
 from typing import Any, Self, cast
 
-from . import _core, _init_functions
+from . import _core, _init_functions, _init_sections
 from ._errors import InitError
 from ._fair_lock import FairLock
 from ._init_report import External, Held, InitFailures, InitReport, type_name
@@ -76,6 +76,8 @@ class InitPhase:
         self._main = _main
         self._pool: Pool | None = None
         self._token: Token[InitPhase | None] | None = None
+        self._outer: InitPhase | None = None
+        self._begun = 0  # the section that was known last then
         self._state = "never begun"  # "open", "over", "abandoned"
         self._ender: int | None = None  # the thread that ends it just now
         self._entries: dict[str, Any] = {}
@@ -218,6 +220,8 @@ class InitPhase:
             raise InitError("cannot begin a late init phase: the interpreter is being finalised")
         with books:
             self._pool = _late_pool(self.name)
+            self._outer = _current.get()
+            self._begun = _init_sections.latest()
             self._state = "open"
             _open.append(self)
         self._token = _current.set(self)
@@ -285,8 +289,9 @@ class InitPhase:
                 self._ender = None
 
     def _end(self, strict: bool, what: str) -> InitReport:
-        if self.report is not None and not self.report.failures:
-            return self.report
+        done = self.report
+        if done is not None and not done.failures and not self._has_new_sections():
+            return done
         start = time.perf_counter()
         strict = strict and self._state == "open"
         failures: list[Exception] = []
@@ -308,6 +313,19 @@ class InitPhase:
             group.report = report
             raise group
         return report
+
+    def _others(self) -> list[int]:
+        """Where the late phases began that are open, and in which this one does not lie."""
+        within: list[InitPhase] = []
+        phase: InitPhase | None = self
+        while phase is not None:
+            within.append(phase)
+            phase = phase._outer
+        return [phase._begun for phase in _open if phase not in within]
+
+    def _has_new_sections(self) -> bool:
+        """What was loaded outside of late phases since init was over: it is for the next call."""
+        return self._main and _init_sections.any_new(self._others())
 
     def _call(self, hooks: list[Hook], failures: list[Exception]) -> None:
         """Calls them, those too that they add; those that raised stay on the list."""
@@ -338,6 +356,7 @@ class InitPhase:
             _open.remove(self)
         policy = self.pool.stats()["policy"]
         self._protect_pools(failures)
+        sections = _init_sections.protect(self._begun, self._others(), failures)
         settled.leftovers = None
         self._originals.clear()
         closed, closed_classes = self._close(functions, classes, pending, failures)
@@ -349,7 +368,7 @@ class InitPhase:
             objects=sum(each["objects"] for each in stats),
             bytes=sum(each["used_bytes"] for each in stats),
             pools=tuple(each["name"] for each in stats),
-            sections=(),
+            sections=(before.sections if before else ()) + tuple(sections),
             functions=closed + (before.functions if before else 0),
             classes=closed_classes + (before.classes if before else 0),
             held=(before.held if before else ()) + settled.held,
@@ -357,7 +376,7 @@ class InitPhase:
             pending=(before.pending if before else ()) + pending_texts,
             importing=before.importing if before else importing,
             open_phases=tuple(phase.name for phase in _open),
-            open_sections=(),
+            open_sections=_init_sections.left_open(),
             policy=policy,
             failures=(),
             seconds=0.0,

@@ -62,7 +62,7 @@ class InitReport(NamedTuple):
     pools: tuple[str, ...]
     """Names of the pools that are protected."""
     sections: tuple[str, ...]
-    """Static data of loaded objects that is protected: file and symbols' section."""
+    """Static data of loaded objects that was protected: file, kind and size."""
     functions: int
     """How many init functions were closed; methods of classes and functions of modules count."""
     classes: int
@@ -95,7 +95,8 @@ class InitReport(NamedTuple):
         took = f"{self.seconds * 1e3:.1f} ms"
         lines = [f"{what}: {entries}, {size} in {pools} {state}, in {took}"]
         if self.sections:
-            lines.append(f"static data read-only: {', '.join(self.sections)}")
+            lines.append(f"static data, {state}: {len(self.sections):,}")
+            lines += [f"  {each}" for each in self.sections]
         if self.functions or self.classes:
             closed = _plural(self.functions, "init function")
             lines.append(f"closed: {closed}, {_plural(self.classes, 'class', 'classes')}")

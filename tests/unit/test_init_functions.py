@@ -183,10 +183,44 @@ def marked_ways():
     }
 
 
-@pytest.mark.parametrize("way", list(marked_ways()))
+WAYS = [
+    "direct",
+    "arguments",
+    "wrong arguments",
+    "unpacked",
+    "closure",
+    "__init__",
+    "__init__ with arguments",
+    "method",
+    "bound",
+    "by its class",
+    "classmethod",
+    "classmethod above",
+    "staticmethod",
+    "getter",
+    "setter",
+    "__call__",
+    "__getitem__",
+    "__len__",
+    "__eq__",
+    "__iter__",
+    "__enter__",
+    "__getattr__",
+    "__add__",
+    "partial",
+    "map",
+    "sort key",
+    "reduce",
+    "methodcaller",
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_calling_raises_before_the_first_statement(way):
     def work() -> None:
-        call = marked_ways()[way]
+        ways = marked_ways()
+        assert list(ways) == WAYS
+        call = ways[way]
 
         def loop(rounds):
             refused = 0
