@@ -134,13 +134,11 @@ def _in_function(function: FunctionType, wanted: object) -> str | None:
         return f"a default of {name}"
     if function.__closure__ is wanted:
         return f"the closure of {name}"
-    for key in _keys(function.__dict__, wanted):
-        return f"attribute {key} of {name}"
     return None
 
 
 def _in_instance(holder: Any, wanted: object) -> list[str]:
-    whose = f"of {type_name(holder)} object"
+    whose = f"of {_whose(holder)}"
     found = [f"attribute {name} {whose}" for name in _attributes(holder, wanted)]
     if found:
         return found
@@ -160,8 +158,7 @@ def _name(holder: Any, wanted: Any, modules: dict[int, str]) -> list[str] | None
     if kind in {list, tuple, set, frozenset, CellType}:
         return None
     if isinstance(holder, type):
-        name = f"{holder.__module__}.{holder.__qualname__}"
-        return [f"attribute {key} of class {name}" for key in _keys(dict(vars(holder)), wanted)]
+        return []  # by its dict
     if kind is FunctionType:
         found = _in_function(holder, wanted)
         return [found] if found else []
@@ -216,10 +213,25 @@ def _joined(text: str, wanted: Any, name: str) -> str:
 
 def _is_instance_dict(obj: Any, names: Any) -> bool:
     """Whether a dict is the __dict__ of this object."""
+    if type(names) is not dict:
+        return False
+    if isinstance(obj, type):
+        return any(each is names for each in gc.get_referents(vars(obj)))
     try:
-        return type(names) is dict and object.__getattribute__(obj, "__dict__") is names
+        return object.__getattribute__(obj, "__dict__") is names
     except (AttributeError, TypeError):
         return False
+
+
+def _whose(holder: Any) -> str:
+    """Of whom something is an attribute."""
+    if isinstance(holder, type):
+        return f"class {holder.__module__}.{holder.__qualname__}"
+    if isinstance(holder, FunctionType):
+        return _function_name(holder)
+    if isinstance(holder, ModuleType):
+        return f"module {holder.__name__}"
+    return f"{type_name(holder)} object"
 
 
 class _Look:
@@ -266,7 +278,7 @@ class _Look:
             if n is None:
                 continue
             if _is_instance_dict(holder, referent):
-                self.named[n].append(f"{_ITS_DICT}{type_name(holder)} object")
+                self.named[n].append(_ITS_DICT + _whose(holder))
                 continue
             names = _name(holder, referent, self.modules)
             if names is not None:
