@@ -24,6 +24,7 @@ try:
     import bench_alloc
     import bench_attributes
     import bench_freeze
+    import bench_init
     import bench_memory
     import bench_off
     import bench_protect
@@ -46,6 +47,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "alloc": bench_alloc.run,
     "violations": bench_violations.run,
     "rare": bench_rare.run,
+    "init": bench_init.run,
     "off": bench_off.run,
 }
 
