@@ -7,8 +7,9 @@
 
 #include "cpython_layout.h"
 
-/* in_sight(objects, type): instances of the type, and memoryviews, that any of the objects refers
- * to, each once; also by way of tuples and dicts that the garbage collector does not know. */
+/* in_sight(type, known, more): instances of the type, and memoryviews, that an object of the garbage
+ * collector's refers to, also by way of tuples and dicts that it does not know, or that `more` has;
+ * each once, and none of `known`. What gc.freeze() put aside is looked through, too. */
 PyObject *pm_in_sight(PyObject *module, PyObject *args);
 
 #endif

@@ -221,7 +221,9 @@ static PyMethodDef methods[] = {
     {"record_finish", pm_record_finish, METH_VARARGS,
      "record_finish($module, cls, fields, changes, /)\n--\n\nGives a new class its layout."},
     {"in_sight", pm_in_sight, METH_VARARGS,
-     "in_sight($module, objects, kind, /)\n--\n\nWhat of a type, or memoryview, they refer to."},
+     "in_sight($module, kind, known, more, /)\n--\n\nThe instances of a type, and memoryviews, "
+     "that "
+     "somebody refers to."},
     {"close_function", pm_close_function, METH_VARARGS,
      "close_function($module, function, explain, /)\n--\n\nFrom now on each call raises "
      "explain(function)."},

@@ -13,7 +13,6 @@ is a violation.
 
 from __future__ import annotations
 
-import gc
 import inspect
 import math
 import operator
@@ -91,14 +90,12 @@ def _locals() -> list[object]:
     return found
 
 
-def _views_in_sight(ndarray: type) -> list[object]:
+def _views_in_sight(ndarray: type, known: list[Any]) -> list[object]:
     """The arrays and memoryviews that variables and the garbage collector's objects refer to.
 
     Tuples and dicts of nothing but numbers and arrays are not tracked: looked into, too.
     """
-    objects = gc.get_objects()  # first: a list that is being made would be in it
-    objects.append(_locals())
-    return _core.in_sight(objects, ndarray)
+    return _core.in_sight(ndarray, known, _locals())
 
 
 def _owner(obj: object) -> _core.Pool | None:
@@ -117,24 +114,20 @@ def _owner(obj: object) -> _core.Pool | None:
 def _writable(pool: Pool, arrays: Arrays | None) -> tuple[list[npt.NDArray[Any]], int]:
     """The writeable arrays of the pool, views included, and how many memoryviews may write."""
     ndarray = ndarray_type()
-    views: dict[int, npt.NDArray[Any]] = {}
+    # Ten thousand arrays are to take some milliseconds: the first line is for most of them.
+    made = arrays.all() if arrays else []
+    views = {id(array): array for array in made if array.flags.writeable}
     memory: set[int] = set()
-    for obj in [*(arrays.all() if arrays else ()), *_views_in_sight(ndarray)]:
+    for obj in _views_in_sight(ndarray, made):
         if type(obj) is memoryview:
             if issubclass(type(_owner_of_memoryview(obj)), ndarray) and _owner(obj) is pool:
                 memory.add(id(obj))
             continue
         view: Any = obj
-        if id(view) in views:
-            continue
-        if type(under := view.base) is _core.ArrayData:  # most are: ten thousand in 10 ms
-            if under.pool is pool and view.flags.writeable:
+        while issubclass(type(view), ndarray) and id(view) not in views:
+            if view.flags.writeable and _owner(view) is pool:
                 views[id(view)] = view
-        else:
-            while issubclass(type(view), ndarray) and id(view) not in views:
-                if view.flags.writeable and _owner(view) is pool:
-                    views[id(view)] = view
-                view = view.base
+            view = view.base
     return list(views.values()), len(memory)
 
 
@@ -156,7 +149,7 @@ def make_readonly(pool: Pool, arrays: Arrays | None, revoke: bool) -> list[npt.N
     if not revoke:
         _refuse_if_any(pool, memory)
     for view in views:
-        view.flags.writeable = False
+        view.setflags(write=False)
     return views
 
 
