@@ -165,7 +165,7 @@ class InitPhase:
             if pool is not None and id(value) not in self._known:
                 self._register(pool)
         elif kind in {dict, list}:
-            taken = self.pool._born(value)
+            taken = cast("Any", self.pool)._born(value)
         elif (numpy := sys.modules.get("numpy")) and issubclass(kind, numpy.ndarray):
             taken = _copy_array(self.pool, value)
         else:
