@@ -10,6 +10,8 @@
 #include <time.h>
 
 #include "fault.h"
+#include "fault_refusal.h"
+#include "pages.h"
 #include "pool.h"
 #include "rare_write.h"
 #include "section.h"
@@ -32,7 +34,10 @@ static void note_unloaded(uintptr_t pool_id, const char *path, void *unused) {
 
 enum pmalloc_status pmalloc_register_object(const struct pmalloc_object *object) {
   static const struct section_events events = {note_loaded, note_unloaded, NULL};
-  return section_register(object, &events);
+  enum pmalloc_status status = section_register(object, &events);
+  if (!pages_are_off()) /* a rare write may be refused before there is anything to protect */
+    pmalloc_rare_on_refusal(pmalloc_refusal_report);
+  return status;
 }
 
 void pmalloc_unregister_object(const struct pmalloc_object *object) {
