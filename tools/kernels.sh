@@ -166,7 +166,7 @@ build() { # build CPU
     'file=$1 folder=$2; shift 2; exec "$@" -c "$file" -o "$folder/objects/$(basename "$file" .c).o"' \
     sh {} "$folder" "$cc" "${flags[@]}"
   printf '%s\n' "${tests[@]}" | xargs -P "$jobs" -I{} sh -c \
-    'file=$1 folder=$2; shift 2; exec "$@" "$file" "$folder"/objects/*.o -s -o "$folder/root/tests/$(basename "$file" .c)"' \
+    'file=$1 folder=$2; shift 2; exec "$@" "$file" "$folder"/objects/*.o -Wl,--strip-debug,-T,include/pmalloc.ld -o "$folder/root/tests/$(basename "$file" .c)"' \
     sh {} "$folder" "$cc" "${flags[@]}"
   "$cc" -std=c11 -O2 -Wall -Wextra -Wshadow -Werror -static -s tests/kernels/init.c -o "$folder/root/init"
   loader=$(readelf -lW "$folder/root/tests/test_attacks" | sed -n 's/.*interpreter: \(.*\)]/\1/p')
