@@ -23,6 +23,8 @@
  * includes the header links with that; who has no static data of this kind may define
  * PMALLOC_NO_STATIC_DATA before, and does without.
  *
+ * No object with such data is to be loaded or unloaded in an opening (rare_write_begin()).
+ *
  * Where the compiler can see all uses of a variable that is never written, it may do without the
  * variable. A constant is no static data of this kind: declare it without const.
  *
@@ -87,8 +89,9 @@ PMALLOC_API int pmalloc_next_static_data(unsigned long after, struct pmalloc_sta
  *
  * Returns: PMALLOC_OK; else the first reason why something could not be protected, all else being
  *   protected: PMALLOC_ERR_SHARED_PAGE: an object was linked without pmalloc.ld, see
- *   pmalloc_next_static_data(); _CORRUPT, _NOMEM or _SYSTEM as pmalloc_protect_pool(); _NESTED: in
- *   an opening nothing is protected.
+ *   pmalloc_next_static_data(); _CORRUPT, _NOMEM or _SYSTEM as pmalloc_protect_pool(); _UNSETTLED:
+ *   Python objects of its init phase lie in the global pool, and Python's mark_rodata_ro() ends
+ *   that; _NESTED: in an opening nothing is protected.
  * Origin: mark_rodata_ro() of Linux. */
 PMALLOC_API PMALLOC_MUST_USE enum pmalloc_status pmalloc_mark_rodata_ro(void);
 

@@ -205,10 +205,47 @@ static void comes_and_goes(void) {
   CHECK(dies(store, start) == SIGSEGV); /* unknown, and still protected */
 }
 
+/* Where the kernel refuses, it is open as before. */
+static void refused_by_the_kernel(void) {
+  struct pmalloc_static_data ro = section(PMALLOC_STATIC_RO);
+  for (int n = 0; n < 2; n++) {
+    pages_inject(PAGES_CALL_MPROTECT, n, ENOMEM, 1);
+    CHECK(pmalloc_protect_static_data(ro.id) == PMALLOC_ERR_NOMEM && errno == ENOMEM);
+    CHECK(pmalloc_mark_rodata_ro() == PMALLOC_ERR_NOMEM && errno == ENOMEM);
+    pages_inject(PAGES_CALL_MPROTECT, -1, 0, 0);
+    CHECK(section(PMALLOC_STATIC_RO).state == PMALLOC_STATIC_OPEN);
+    hooks.check = always;
+  }
+}
+
+/* What can't be made known for want of memory is not forgotten, but refused. */
+static void no_memory_to_know_it(void) {
+  static char data[3 * 65536];
+  size_t page = pages_page_size();
+  char *start = data + (page - (uintptr_t)data % page);
+  const struct pmalloc_object object = {sizeof object, start, start + page, NULL, NULL};
+  struct pmalloc_static_data found = {.size = sizeof found};
+  pages_inject(PAGES_CALL_MMAP, 0, ENOMEM, 1);
+  CHECK(pmalloc_register_object(&object) == PMALLOC_ERR_NOMEM);
+  pages_inject(PAGES_CALL_MMAP, -1, 0, 0);
+  CHECK(pmalloc_next_static_data(section(PMALLOC_STATIC_WR).id, &found));
+  CHECK(found.state == PMALLOC_STATIC_REFUSED && strstr(found.problem, "out of memory"));
+  CHECK(pmalloc_protect_static_data(found.id) == PMALLOC_ERR_NOMEM);
+  CHECK(!is_pmalloc_object(start));
+  pmalloc_unregister_object(&object);
+  OK(pmalloc_register_object(&object));
+  CHECK(is_pmalloc_object(start));
+  pmalloc_unregister_object(&object);
+  CHECK(!is_pmalloc_object(start));
+}
+
 int main(void) {
   known();
   bounds();
   open_as_yet();
+  refused_by_the_kernel();
+  no_memory_to_know_it();
+  hooks.check = never;
   struct pmalloc_pool *global = pmalloc_global_pool();
   char *allocated = global ? pmalloc(global, 16) : NULL;
   CHECK(allocated != NULL);

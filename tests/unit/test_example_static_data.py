@@ -13,9 +13,9 @@ import pytest
 from static_plugin import fine
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-import built_examples  # noqa: E402
+import built_examples
 
-import pmalloc  # noqa: E402
+import pmalloc
 
 KINDS = list(built_examples.NEEDS)
 
