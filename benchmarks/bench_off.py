@@ -4,6 +4,7 @@
                  pool under `off`, and the same program with bytearrays and without pmalloc
     allocation   Pool.alloc() under `off` against bytearray(), in one process
     reads        the same frozen graph, read in processes under `off` and under `oops`
+    init         in bench_off_init.py
 
 What is compared runs in turns. Processes that are only started and waited for are compared by the
 time they had of the CPU, user and system: who else is on the machine does not count there.
@@ -147,6 +148,9 @@ def operations() -> dict[str, Callable[[], object]]:
     names = pmalloc.freeze([city["name"] for city in islice(cities.values(), 1000)], name="names")
     some = pmalloc.freeze(dict(islice(cities.items(), 2000)), name="some")
     config = pmalloc.freeze(reads.CONFIG, name="config")
+    table = pmalloc.ro_after_init(dict(cities), name="table")
+    column = pmalloc.ro_after_init([city["name"] for city in islice(cities.values(), 1000)])
+    pmalloc.mark_rodata_ro()
     keys = [key.encode().decode() for key in draw.choices(list(cities), k=20_000)]
     indices = [tuple(draw.choices(range(1000), k=5)) for _ in range(2000)]
     pool = pmalloc.Pool("raw")
@@ -158,6 +162,8 @@ def operations() -> dict[str, Callable[[], object]]:
         "config['literal']": lambda: reads.literal_key(config),
         "record read: cities[key]['name']": lambda: reads.record_read((world, keys)),
         "list[i], 1,000 items": lambda: reads.list_index((names, indices)),
+        "the same, frozen in place by mark_rodata_ro()": lambda: reads.record_read((table, keys)),
+        "list[i], frozen in place": lambda: reads.list_index((column, indices)),
         "items() of every record": lambda: reads.items_of_all(world),
         "for x in list: the names of all records": lambda: reads.iteration(world),
         "recursive traversal of everything": lambda: reads.traverse(world),
@@ -184,6 +190,8 @@ NAMES = (
     "config['literal']",
     "record read: cities[key]['name']",
     "list[i], 1,000 items",
+    "the same, frozen in place by mark_rodata_ro()",
+    "list[i], frozen in place",
     "items() of every record",
     "for x in list: the names of all records",
     "recursive traversal of everything",
@@ -249,9 +257,12 @@ def reads(generations: int, rounds: int) -> list[Row]:
 
 
 def run(quick: bool = False) -> list[Row]:
+    import bench_off_init
+
     return [
         *imports(5 if quick else 21),
         *allocations(5 if quick else 25),
+        *bench_off_init.run(quick),
         *(reads(2, 5) if quick else reads(7, 9)),
     ]
 
