@@ -11,7 +11,6 @@ import pmalloc
 
 from .serve import Server, private_dirty, until
 
-WORKERS = 3
 MB = 1e6
 
 
@@ -34,12 +33,12 @@ def show_memory(title: str, server: Server) -> None:
         )
 
 
-def main(population: int) -> None:
+def main(population: int, workers: int = 3) -> None:
     settings = {"population": population, "attacks": 1}
     print(f"pmalloc {pmalloc.__version__}, CPython {platform.python_version()}")
-    with Server(workers=WORKERS, ends_init=False, **settings) as server:
-        show_memory(f"\n{WORKERS} workers look at everything, ordinary objects", server)
-    with Server(workers=WORKERS, **settings) as server:
+    with Server(workers=workers, ends_init=False, **settings) as server:
+        show_memory(f"\n{workers} workers look at everything, ordinary objects", server)
+    with Server(workers=workers, **settings) as server:
         print("\nThe end of init, in the master")
         print(*re.findall(r"\[INFO\] (.*(?:\n(?!\[).*)*)", server.log())[3:4])
         show_memory("\nThe same, post-init", server)
@@ -55,7 +54,7 @@ def main(population: int) -> None:
         print("\nHUP")
         before = server.workers()
         server.process.send_signal(signal.SIGHUP)
-        until(lambda: len(server.workers() - before) == WORKERS, "no new workers")
+        until(lambda: len(server.workers() - before) == workers, "no new workers")
         show_memory(f"  {len(before)} new workers", server)
 
 

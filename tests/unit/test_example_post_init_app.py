@@ -213,3 +213,18 @@ def test_settings_come_from_the_environment_first() -> None:
         500,
         False,
     )
+
+
+def test_the_show_runs() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", f"from post_init_app.__main__ import main; main({FEW}, 1)"],
+        env=environment(), capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    for told in (
+        "init is over: 6 entries",
+        "TypeError: 'FrozenDict' object does not support item assignment",
+        "path         global['cities']['1850147']['alternatenames']",
+        "1 new workers",
+    ):
+        assert told in done.stdout, done.stdout
