@@ -17,8 +17,11 @@ PREFIX = "POST_INIT_APP_"
 def load() -> dict[str, Any]:
     settings = tomllib.loads(FILE.read_text())
     for name, value in settings.items():
-        if (said := os.environ.get(PREFIX + name.upper())) is not None:
-            settings[name] = type(value)(int(said)) if isinstance(value, int) else said
+        said = os.environ.get(PREFIX + name.upper())
+        if said is not None and isinstance(value, int):
+            settings[name] = type(value)(int(said))
+        elif said is not None and isinstance(value, str):
+            settings[name] = said
     return settings
 
 
