@@ -26,6 +26,7 @@ try:
     import bench_freeze
     import bench_init
     import bench_memory
+    import bench_numpy
     import bench_off
     import bench_protect
     import bench_rare
@@ -45,6 +46,7 @@ PARTS: dict[str, Callable[[bool], list[Row]]] = {
     "memory": bench_memory.run,
     "protect": bench_protect.run,
     "alloc": bench_alloc.run,
+    "numpy": bench_numpy.run,
     "violations": bench_violations.run,
     "rare": bench_rare.run,
     "init": bench_init.run,

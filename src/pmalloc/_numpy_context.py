@@ -9,7 +9,6 @@ suspended generators do, leave nothing behind.
 from __future__ import annotations
 
 import importlib
-from _thread import allocate_lock
 from contextvars import ContextVar
 from types import TracebackType
 from typing import TYPE_CHECKING
@@ -20,7 +19,6 @@ if TYPE_CHECKING:
     from ._pools import Pool
 
 _ready = False
-_init_lock = allocate_lock()
 
 
 class _Block:
@@ -55,12 +53,11 @@ def get_ready() -> None:
 
     np = _numpy()
     core = "numpy._core" if int(np.__version__.split(".")[0]) >= 2 else "numpy.core"
-    with _init_lock:
-        umath = importlib.import_module(f"{core}._multiarray_umath")
-        probe = np.zeros(3)
-        address: int = probe.__array_interface__["data"][0]
-        _core.numpy_init(umath._ARRAY_API, np.ndarray, probe, address)
-        _ready = True
+    umath = importlib.import_module(f"{core}._multiarray_umath")
+    probe = np.zeros(3)
+    address: int = probe.__array_interface__["data"][0]
+    _core.numpy_init(umath._ARRAY_API, np.ndarray, probe, address)  # as often as it likes
+    _ready = True
 
 
 class NumPyContext:

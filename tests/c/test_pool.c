@@ -471,7 +471,30 @@ static void test_global(void) {
   OK(pmalloc_pool_destroy(again));
 }
 
+/* Who fills it himself gets what was zeroed when it was freed; others get it zeroed again. */
+static void test_to_fill(void) {
+  pmalloc_pool *pool;
+  void *first, *again;
+  OK(pmalloc_pool_create(&pool, "to fill", 0));
+  OK(pmalloc_pool_alloc_to_fill(pool, 1000, 64, &first));
+  CHECK((uintptr_t)first % 64 == 0);
+  memset(first, 0xEE, 1000);
+  OK(pmalloc_pool_free(pool, first));
+  CHECK(((char *)first)[500] == 0);
+  ((char *)first)[500] = 1; /* by a dangling pointer */
+  OK(pmalloc_pool_alloc_to_fill(pool, 1000, 64, &again));
+  CHECK(again == first && ((char *)again)[500] == 1 && ((char *)again)[501] == 0);
+  OK(pmalloc_pool_free(pool, again));
+  ((char *)first)[500] = 1;
+  OK(pmalloc_pool_alloc(pool, 1000, 64, &again));
+  CHECK(again == first && ((char *)again)[500] == 0);
+  OK(pmalloc_pool_protect(pool));
+  CHECK(pmalloc_pool_alloc_to_fill(pool, 10, 0, &again) == PMALLOC_ERR_PROTECTED);
+  OK(pmalloc_pool_destroy(pool));
+}
+
 int main(void) {
+  test_to_fill();
   test_forms();
   test_global();
   test_status_texts();

@@ -86,8 +86,43 @@ static void test_not_itself(void) {
   OK(pmalloc_pool_destroy(pool));
 }
 
+struct visited {
+  const void *where;
+  uintptr_t to, start;
+  int times;
+};
+
+static void visit(void *context, uintptr_t at_, uintptr_t to, uintptr_t start) {
+  struct visited *seen = context;
+  if (at_ != (uintptr_t)seen->where)
+    return;
+  seen->to = to;
+  seen->start = start;
+  seen->times++;
+}
+
+/* The same words, one by one. */
+static void test_visit(void) {
+  pmalloc_pool *pool;
+  void *target;
+  OK(pmalloc_pool_create(&pool, "visited", 0));
+  struct visited seen = {.where = (void *)&in_data};
+  OK(pmalloc_pool_visit_references(pool, visit, &seen)); /* no memory: nothing to see */
+  OK(pmalloc_pool_alloc(pool, 100, 0, &target));
+  in_data = (char *)target + 40;
+  OK(pmalloc_pool_visit_references(pool, visit, &seen));
+  CHECK(seen.times == 1 && seen.to == (uintptr_t)target + 40 && seen.start == (uintptr_t)target);
+  OK(pmalloc_pool_free(pool, target));
+  OK(pmalloc_pool_visit_references(pool, visit, &seen));
+  CHECK(seen.times == 1);
+  in_data = NULL;
+  OK(pmalloc_pool_destroy(pool));
+  CHECK(pmalloc_pool_visit_references(pool, visit, &seen) == PMALLOC_ERR_DESTROYED);
+}
+
 int main(void) {
   test_places();
   test_not_itself();
+  test_visit();
   return finish("scan");
 }

@@ -23,7 +23,6 @@ SUITES: dict[str, dict[str, str]] = {
     "_core.tests.test_multiarray": {},
     "_core.tests.test_item_selection": {},
     "_core.tests.test_stringdtype": {},
-    "lib.tests.test_io": {},
 }
 
 

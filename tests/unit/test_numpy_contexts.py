@@ -84,7 +84,6 @@ def in_turns(barrier: threading.Barrier, pool: Pool, made: list[Any]) -> None:
         assert owner(outside) is None
 
 
-@pytest.mark.slow
 def test_a_hundred_threads_never_mix(name: str):
     pools = [Pool(f"{name}-{n}") for n in range(MANY)]
     made: dict[str, list[Any]] = {pool.name: [] for pool in pools}
