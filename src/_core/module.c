@@ -36,6 +36,9 @@ static int find_shown(PyObject *obj, struct pmalloc_where *where) {
   if (!PyObject_CheckBuffer(obj) || PyBytes_Check(obj) || PyByteArray_Check(obj) ||
       Py_IS_TYPE(obj, &PmAllocation_Type))
     return 0;
+  const void *data = pm_numpy_data(obj);
+  if (data != NULL)
+    return pmalloc_registry_find((uintptr_t)data, where) && where->place == PMALLOC_DATA;
   if (PyObject_GetBuffer(obj, &view, PyBUF_FULL_RO) == 0) {
     int found = pmalloc_registry_find((uintptr_t)view.buf, where) && where->place == PMALLOC_DATA;
     PyBuffer_Release(&view);

@@ -217,6 +217,8 @@ static struct handler *ours(PyObject *capsule) {
 
 static int is_array(PyObject *op) { return ndarray != NULL && PyObject_TypeCheck(op, ndarray); }
 
+const void *pm_numpy_data(PyObject *op) { return is_array(op) ? array_of(op)->data : NULL; }
+
 /* numpy_owner(array): the Pool whose handler gave the memory that the array owns, or None. */
 static PyObject *numpy_owner(PyObject *module, PyObject *op) {
   (void)module;

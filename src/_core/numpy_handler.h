@@ -11,4 +11,7 @@
  * exception. */
 int pm_numpy_add_functions(PyObject *module);
 
+/* Where the data of an array or a view is; NULL for others, and until NumPy is known. */
+const void *pm_numpy_data(PyObject *op);
+
 #endif

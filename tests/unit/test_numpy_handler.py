@@ -122,6 +122,34 @@ def test_overflow_is_a_memory_error(name: str):
     assert pool._arrays == 0
 
 
+@pytest.mark.parametrize("way", WAYS.values(), ids=list(WAYS))
+def test_which_pool(name: str, way: Any):
+    """Of dates too, which NumPy shows to nobody."""
+    pool = Pool(name)
+    with pool.numpy():
+        array = way()
+    view = array[...]
+    assert pmalloc.pool_of(array) is pmalloc.pool_of(view) is pool
+    assert not pmalloc.is_protected(view)
+    pool.protect()
+    assert pmalloc.pool_of(array) is pool and pmalloc.is_protected(view)
+    assert pmalloc.pool_of(way()) is None and not pmalloc.is_protected(way())
+
+
+def test_frozen_with_the_rest(name: str):
+    """freeze() copies arrays, those of the pool as well."""
+    pool = Pool(name)
+    with pool.numpy():
+        array = np.arange(5.0)
+        frozen = pool.freeze({"a": array, "b": [array[1:]]})
+    assert not np.shares_memory(frozen["a"], array) and frozen["b"][0].tolist() == [1, 2, 3, 4]
+    del array
+    pool.protect()
+    assert pmalloc.pool_of(frozen["a"]) is pool and not frozen["a"].flags.writeable
+    with pytest.raises(ValueError, match="read-only"):
+        frozen["a"][0] = 1
+
+
 # ---- given back ----------------------------------------------------------------------------------
 
 
