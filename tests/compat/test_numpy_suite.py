@@ -43,7 +43,7 @@ def test_numpys_own_tests(name, tmp_path):
         text=True,
         cwd=tmp_path,
         env={
-            "NPY_AVAILABLE_MEM": "1 GB",  # a test that wants 8 passes too, and takes its time
+            "NPY_AVAILABLE_MEM": "1 GB",  # one wants 18: it passes too, and takes its time
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, paths)),
         },
