@@ -124,7 +124,7 @@ int pm_settle_look(pm_plan *p, PyObject *names) {
   }
   if (list_refused(p, s) < 0 || pm_find_held(p, s) < 0)
     return -1;
-  if (s->strict && PyList_GET_SIZE(s->held) > 0)
+  if (s->strict && (PyList_GET_SIZE(s->held) > 0 || PyList_GET_SIZE(s->refused) > 0))
     return 0;
   if ((s->leftovers = for_each(s->all, empty)) == NULL)
     return -1;

@@ -37,7 +37,7 @@ struct pm_settling {
   pm_map born;         /* the phase's: object -> its number in `all` */
   PyObject *all;       /* list, borrowed */
   PyObject *originals; /* list: what they were made of; borrowed */
-  int strict;          /* nothing is done where something is held elsewhere */
+  int strict;          /* nothing is done where something is held elsewhere, or refused */
   int settled;         /* the headers were exchanged */
   PyObject *held;      /* list of lists: see held.c */
   PyObject *inside;    /* capsule: all that belongs to the graph; where `held` is not empty */
@@ -52,7 +52,8 @@ PyObject *pm_pool_settle(PyObject *pool, PyObject *args);
 
 /* For discovery: whether the object was born in a pool, and is not settled. */
 enum pm_born pm_settle_born(const pm_plan *p, PyObject *op);
-/* After discovery: 1, 0: it was held elsewhere, and the caller is strict; -1 with an exception. */
+/* After discovery: 1, 0: something stands against it, and the caller is strict; -1 with an
+ * exception. */
 int pm_settle_look(pm_plan *p, PyObject *names);
 /* After all was written: whether the sources are as they were; -1 with an exception. */
 int pm_settle_check(pm_plan *p);

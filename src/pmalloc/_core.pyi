@@ -373,7 +373,7 @@ class Pool:
         Args:
             names: has each of what was born as a value.
             originals: what they were made of. Nobody else may refer to that, but for the list.
-            strict: do nothing where `held` is not empty.
+            strict: do nothing where `held` is not empty, or something cannot be frozen.
 
         Returns:
             The root, None where nothing was done; what could not be frozen and stays outside, as

@@ -86,9 +86,9 @@ def mark_rodata_ro(*, strict: bool = False) -> InitReport:
 
     Args:
         strict: refuse, before anything is changed, where somebody still refers to the original of
-            what was copied into the pool, where a generator or coroutine of an init function has
-            not ended, or where a hook before the end raised. Init goes on, then; hooks that have
-            returned are not called again.
+            what was copied into the pool, where something cannot be frozen, where a generator or
+            coroutine of an init function has not ended, or where a hook before the end raised.
+            Init goes on, then; hooks that have returned are not called again.
 
     Returns:
         What was protected, how much, and what stands against it. print() it.

@@ -21,7 +21,7 @@ from types import ModuleType, TracebackType
 from typing import Any, Self, cast
 
 from . import _core, _init_functions, _init_sections
-from ._errors import InitError
+from ._errors import InitError, UnfreezableError
 from ._fair_lock import FairLock
 from ._init_report import External, Held, InitFailures, InitReport, type_name
 from ._pools import Pool, _live, give_up, global_pool, pool_of
@@ -416,13 +416,15 @@ class InitPhase:
             result.held = _held.describe(
                 self.name, lines, inside, self._born, self._originals, result.leftovers
             )
-        if root is None:
-            lines.clear()  # the traceback would hold what is in them
-            del inside, answer
-            raise _refusal(what, map(str, result.held))
         result.externals = tuple(
             External(self.name + path, type_name(obj), reason) for path, obj, reason in outside
         )
+        if root is None:
+            lines.clear()  # the traceback would hold what is in them
+            outside.clear()
+            del inside, answer
+            raise _refusal(what, map(str, (*result.held, *result.externals)))
+        failures += map(_unfrozen, result.externals)
         self._born = {}
         return result
 
@@ -483,6 +485,16 @@ class _Settled:
         self.held: tuple[Held, ...] = ()
         self.externals: tuple[External, ...] = ()
         self.leftovers: list[object] | None = None  # to be kept until all is protected
+
+
+def _unfrozen(external: External) -> UnfreezableError:
+    """What says of an object that it could not be protected."""
+    error = UnfreezableError(
+        f"cannot freeze {external.type} at {external.path}: {external.reason}; it stays outside of "
+        "the pool, as writable as it was"
+    )
+    error.path = external.path
+    return error
 
 
 def _refusal(what: str, against: Iterable[str]) -> InitError:

@@ -216,7 +216,22 @@ def test_after_the_end():
 def test_what_cannot_be_frozen_stays_outside_and_is_told_of():
     def work() -> None:
         settings = pmalloc.ro_after_init({"log": [(n for n in [])]}, name="settings")
-        (external,) = pmalloc.mark_rodata_ro().externals
+        with pytest.raises(pmalloc.InitError, match=r"global\['settings'\]\['log'\]\[0\]: gener"):
+            pmalloc.mark_rodata_ro(strict=True)
+        settings["late"] = 1
+        with pytest.raises(pmalloc.InitFailures, match="init is over, but not all") as caught:
+            pmalloc.mark_rodata_ro()
+        (error,) = caught.value.exceptions
+        assert isinstance(error, pmalloc.UnfreezableError)
+        assert str(error).startswith("cannot freeze generator at global['settings']['log'][0]: it")
+        assert error.path == "global['settings']['log'][0]"
+        assert pmalloc.is_protected(settings)
+        report = caught.value.report
+        assert len(report.failures) == 1
+        again = pmalloc.mark_rodata_ro()
+        assert not again.failures
+        assert again.externals == report.externals
+        (external,) = report.externals
         assert external.path == "global['settings']['log'][0]"
         assert "generator" in external.type
         assert external.reason
@@ -229,13 +244,15 @@ def test_the_report_as_text():
     def work() -> None:
         roles = ["admin"]
         pmalloc.ro_after_init({"roles": roles, "log": (n for n in [])}, name="settings")
-        report = pmalloc.mark_rodata_ro()
+        with pytest.raises(pmalloc.InitFailures) as caught:
+            pmalloc.mark_rodata_ro()
+        report = caught.value.report
         lines = str(report).splitlines()
         assert lines[0].startswith(
             f"init is over: 1 entry, {report.objects} objects and {report.bytes:,} bytes in 1 "
             "pool read-only, in "
         )
-        where = f"{__file__}:{work.__code__.co_firstlineno + 3}"
+        where = f"{__file__}:{work.__code__.co_firstlineno + 4}"
         assert lines[1] == "originals that are held elsewhere: 1"
         assert lines[2] == (
             "  global['settings']['roles']: local variable roles of "
@@ -243,5 +260,7 @@ def test_the_report_as_text():
         )
         assert lines[3] == "outside, and writable: 1"
         assert lines[4].startswith("  global['settings']['log']: generator: ")
+        assert lines[5] == "failed: 1"
+        assert lines[6].startswith("  UnfreezableError: cannot freeze generator at global['sett")
 
     in_child(work)
