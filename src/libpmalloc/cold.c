@@ -176,7 +176,7 @@ void cold_discard(pmalloc_pool *pool) {
   for (struct cold_slab *slab = pool->slabs; slab; slab = pool->slabs) {
     struct pages p = slab->pages;
     pool->slabs = slab->older;
-    registry_remove(&p);
+    registry_forget(&p);
     (void)pages_unmap(&p); /* what the kernel would not take stays behind, unknown */
   }
   pool->cold = NULL;

@@ -420,7 +420,7 @@ void pool_disown(pmalloc_pool *pool) {
     pool_lock_rare(pool);
     registry_bury(pool->record);
     for (uint32_t n = 0; n < chunks; n++)
-      registry_remove(&cold_chunk_at(pool->cold, n)->pages);
+      registry_forget(&cold_chunk_at(pool->cold, n)->pages);
     cold_discard(pool);
     pool->record->pool = NULL;
     pool_unlock_rare(pool);

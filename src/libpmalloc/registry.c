@@ -177,7 +177,7 @@ static slot *make_directory_slot(uintptr_t addr) {
 
 static int holds(const struct registry_range *range, uintptr_t addr) {
   return range && leads_home((uintptr_t)range, sizeof *range) && addr >= range->outer_start &&
-         addr < range->outer_end;
+         addr < __atomic_load_n(&range->outer_end, __ATOMIC_RELAXED);
 }
 
 static const struct registry_range *range_in(slot *at) {
@@ -349,6 +349,17 @@ void registry_remove(const struct pages *p) {
   pthread_mutex_unlock(&lock);
 }
 
+void registry_forget(const struct pages *p) {
+  pthread_mutex_lock(&lock);
+  struct registry_range *range =
+      (struct registry_range *)(uintptr_t)registry_at((uintptr_t)p->base);
+  if (range) {
+    publish(range, 0);
+    __atomic_store_n(&range->outer_end, 0, __ATOMIC_RELAXED);
+  }
+  pthread_mutex_unlock(&lock);
+}
+
 void registry_bury(struct registry_record *record) {
   atomic_store(&record->destroyed, 1);
   /* A handler that never returned (a long jump, a fork in its midst) leaves its
@@ -460,7 +471,10 @@ int pmalloc_registry_find(uintptr_t addr, struct pmalloc_where *out) {
   out->policy = PMALLOC_OOPS;
   if (!at)
     return 0;
-  struct registry_range range = *at;
+  struct registry_range range = {at->outer_start, __atomic_load_n(&at->outer_end, __ATOMIC_RELAXED),
+                                 at->start,       at->end,
+                                 at->record,      at->chunk,
+                                 at->index};
   if (addr < range.outer_start || addr >= range.outer_end)
     return 0; /* recycled while we looked */
   struct registry_record *record = range.record;

@@ -230,7 +230,12 @@ def test_public_symbols_are_the_headers():
 def test_get_include(library: Path):
     folder = Path(pmalloc.get_include())
     assert folder.is_absolute() and sorted(p.name for p in folder.iterdir()) == HEADERS
-    assert HEADERS == ["pmalloc.h", "pmalloc_rare_write.h"]
+    assert HEADERS == [
+        "pmalloc.h",
+        "pmalloc.ld",
+        "pmalloc_rare_write.h",
+        "pmalloc_static.h",
+    ]
     for name in HEADERS:
         assert (folder / name).read_text() == (HEADER.parent / name).read_text()
 
