@@ -39,6 +39,7 @@ sys.modules["pmalloc"] = types.SimpleNamespace(
 """
 APP = f"import sys; sys.path.insert(0, {str(EXAMPLES)!r})\nimport post_init_app.app\n"
 END = "import pmalloc; pmalloc.mark_rodata_ro()\n"
+STOP = "import os; os._exit(0)\n"  # else the end of the process is in it, too
 
 
 def _row(name: str, first: float, second: float, goal: float | None = GOAL) -> Row:
@@ -59,10 +60,12 @@ def service(rounds: int) -> list[Row]:
 
     took = in_turns(
         {
-            "plain": (WITHOUT + APP, "off"),
-            "off": (APP, "off"),
-            "ended": (APP + END, "off"),
-            "oops": (APP + END, "oops"),
+            "plain": (WITHOUT + APP + STOP, "off"),
+            "off": (APP + STOP, "off"),
+            "ended": (APP + END + STOP, "off"),
+            "oops": (APP + END + STOP, "oops"),
+            "plain, exit": (WITHOUT + APP, "off"),
+            "ended, exit": (APP + END, "off"),
         },
         rounds,
     )
@@ -70,6 +73,7 @@ def service(rounds: int) -> list[Row]:
         _row("import of a Flask service, 34,000 cities", took["plain"], took["off"]),
         _row("  the same, and the end of init", took["plain"], took["ended"], None),
         _row("  the same under oops", took["plain"], took["oops"], None),
+        _row("  off, until the process is gone", took["plain, exit"], took["ended, exit"], None),
     ]
 
 
