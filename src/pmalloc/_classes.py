@@ -15,7 +15,7 @@ import io
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, NamedTuple, cast
 
 from . import _core, _structs
@@ -243,7 +243,14 @@ def _resolve_numpy(cls: type) -> Verdict:
 
 
 def _adopt_array(array: Any, pool: Any) -> object:
-    """The same array with its data in the pool. Its header stays in ordinary memory."""
+    """The same array with its data in the pool. Its header stays in ordinary memory.
+
+    At the end of an init phase an array whose data lies in a pool that is protected now is the
+    array that was registered: it has no copy.
+    """
+    stays: Container[int | None] = () if pool is None else pool.__dict__.get("_stay", ())
+    if stays and _core.pool_id_of(array) in stays:
+        return array
     if array.dtype.hasobject:
         raise UnfreezableError("its items are Python objects; freeze x.tolist()")
     return array if pool is None else pool.copy_array(array)

@@ -402,6 +402,8 @@ class InitPhase:
         result = _Settled()
         if not self._born:
             return result
+        # Arrays in these are protected where they are; see _classes.py.
+        vars(self.pool)["_stay"] = {pool._id for pool in (self.pool, *self._pools)}
         try:
             answer = self.pool._settle(self._born | self._frozen, self._originals, strict)
         except Exception as error:
@@ -409,6 +411,8 @@ class InitPhase:
                 raise _refusal(what, [str(error)]) from error
             failures.append(error)
             return result
+        finally:
+            del vars(self.pool)["_stay"]
         root, outside, lines, inside, result.leftovers = answer
         if lines:
             from . import _held

@@ -149,6 +149,34 @@ def test_allocations_and_pools_are_protected_where_they_are():
 
 
 @needs_numpy
+def test_a_registered_array_in_a_table_has_no_copy():
+    def work() -> None:
+        tables = pmalloc.ro_after_init(pmalloc.Pool("tables"))
+        with tables.numpy():
+            squares = np.arange(5) ** 2
+            strings = np.array(["a", object()], dtype=object)
+        weights = pmalloc.ro_after_init(np.ones(3), name="weights")
+        other = np.zeros(2)
+        model = pmalloc.ro_after_init(
+            {"weights": weights, "view": weights[1:], "squares": [squares], "s": strings,
+             "other": other}, name="model")  # fmt: skip
+        pmalloc.mark_rodata_ro()
+        assert model["weights"] is weights
+        assert model["squares"][0] is squares
+        assert model["s"] is strings
+        assert model["view"].base is weights
+        assert model["other"] is not other
+        for array in (weights, model["view"], squares, strings, model["other"]):
+            assert pmalloc.is_protected(array)
+            with pytest.raises(ValueError, match="read-only"):
+                array[0] = 7
+        other[0] = 1
+        assert model["other"][0] == 0
+
+    in_child(work)
+
+
+@needs_numpy
 def test_arrays():
     def work() -> None:
         pool = pmalloc.Pool("mine")
