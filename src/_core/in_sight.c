@@ -90,3 +90,27 @@ PyObject *pm_in_sight(PyObject *module, PyObject *args) {
   pm_map_free(&s.seen);
   return s.found;
 }
+
+/* ---- memoryviews ---- */
+
+typedef struct {
+  PyObject *list;
+  int failed;
+} views;
+
+static int add_view(PyObject *op, void *arg) {
+  views *v = arg;
+  v->failed = Py_IS_TYPE(op, &PyMemoryView_Type) && PyList_Append(v->list, op) < 0;
+  return !v->failed;
+}
+
+PyObject *pm_memoryviews(PyObject *module, PyObject *unused) {
+  views v = {.list = PyList_New(0)};
+  (void)module;
+  (void)unused;
+  if (v.list != NULL)
+    PyUnstable_GC_VisitObjects(add_view, &v);
+  if (v.failed)
+    Py_CLEAR(v.list);
+  return v.list;
+}

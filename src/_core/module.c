@@ -223,6 +223,8 @@ static PyMethodDef methods[] = {
      "set_rare_log($module, log, /)\n--\n\nWho is told of rare writes; None: nobody."},
     {"record_finish", pm_record_finish, METH_VARARGS,
      "record_finish($module, cls, fields, changes, /)\n--\n\nGives a new class its layout."},
+    {"memoryviews", pm_memoryviews, METH_NOARGS,
+     "memoryviews($module, /)\n--\n\nAll that the garbage collector knows."},
     {"in_sight", pm_in_sight, METH_VARARGS,
      "in_sight($module, kind, known, more, /)\n--\n\nThe instances of a type, and memoryviews, "
      "that "

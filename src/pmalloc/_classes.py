@@ -15,7 +15,7 @@ import io
 import reprlib
 import sys
 import types
-from collections.abc import Callable, Container, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 from . import _core, _structs
@@ -248,7 +248,7 @@ def _adopt_array(array: Any, pool: Any) -> object:
     At the end of an init phase an array whose data lies in a pool that is protected now is the
     array that was registered: it has no copy.
     """
-    stays: Container[int | None] = () if pool is None else pool.__dict__.get("_stay", ())
+    stays: set[int | None] | None = None if pool is None else pool.__dict__.get("_stay")
     if stays and _core.pool_id_of(array) in stays:
         return array
     if array.dtype.hasobject:

@@ -6,7 +6,6 @@ and no signal.
 
 from __future__ import annotations
 
-import gc
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +53,7 @@ class Readonly:
         self._found: list[Any] = []
         self._owners: list[tuple[Any, _core.ArrayData]] = []
         self._memory: list[memoryview[Any]] = []
-        views = [obj for obj in gc.get_objects() if type(obj) is memoryview]
+        views = _core.memoryviews()
         try:
             if _core.numpy_blocks(pool):
                 self._search(pool, made, views, revoke)
