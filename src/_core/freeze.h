@@ -177,6 +177,10 @@ int pm_push_edge(pm_plan *p, uint32_t edge);
 /* Whether the caller named its type as one whose instances stay outside. */
 int pm_is_allowed(const pm_plan *p, PyTypeObject *type);
 
+/* freeze_scout.c: takes notes of what lies around an object, before all begins anew; -1 with an
+ * exception */
+int pm_scout(pm_plan *p, PyObject *from);
+
 /* freeze_resolve.c: answers for what discovery took note of; -1 with an exception */
 int pm_resolve(pm_session *s);
 /* The exception that is set came from the replacement of session->culprit: says where that is. */
@@ -185,6 +189,8 @@ void pm_session_free(pm_session *s);
 
 /* freeze_instances.c */
 int pm_discover_instance(pm_plan *p, uint32_t node, pm_class *c);
+/* Takes note of what the class's twin lacks for this instance; -1 with an exception. */
+int pm_note_instance(pm_plan *p, pm_class *c, PyObject *src);
 size_t pm_instance_size(const pm_plan *p, const pm_inst *inst);
 int pm_emit_instance(pm_plan *p, const pm_inst *inst, const uint32_t *edges, PyObject *to);
 /* The instance of a node, by search. */

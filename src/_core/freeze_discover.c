@@ -455,11 +455,15 @@ int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
     pm_refuse(p, UINT32_MAX, 0, root);
   if (known <= 0)
     return -1;
+  PyObject *stopped_at =
+      p->again ? root : NULL; /* the first that something is to be resolved for */
   for (size_t i = 0; i < p->n_nodes && !(p->again && i > LOOK_ON && !p->wanted); i++) {
     int kind = pm_node_kind(&p->nodes[i]);
     prefetch_ahead(p, i);
     if (expand(p, (uint32_t)i) < 0)
       return -1;
+    if (p->again && stopped_at == NULL)
+      stopped_at = p->nodes[i].src;
     if (p->again || kind < PM_KIND_RANGE ||
         kind == PM_KIND_DICT) /* a dict's depends on its shape */
       continue;
@@ -467,5 +471,5 @@ int pm_discover(pm_plan *p, PyObject *root, uint32_t *root_edge) {
                                            : pm_container_size(&p->nodes[i], NULL, p);
     p->nodes[i].where |= pm_align(size);
   }
-  return 0;
+  return stopped_at != NULL && !p->wanted ? pm_scout(p, stopped_at) : 0;
 }

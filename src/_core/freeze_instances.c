@@ -101,6 +101,12 @@ static int fits(pm_plan *p, pm_class *c, PyObject *src) {
   return 1;
 }
 
+int pm_note_instance(pm_plan *p, pm_class *c, PyObject *src) {
+  if (c->twin == NULL && note(p, c) < 0)
+    return -1;
+  return c->has_dict && fits(p, c, src) < 0 ? -1 : 0;
+}
+
 static int push_values(pm_plan *p, const pm_inst *inst, PyObject *src) {
   pm_attributes a;
   PyObject *name, *value;

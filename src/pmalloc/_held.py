@@ -13,7 +13,7 @@ from __future__ import annotations
 import gc
 import sys
 from _thread import get_ident
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from types import (
     AsyncGeneratorType,
@@ -331,33 +331,59 @@ def name_holders(objects: list[Any], ignore: Callable[[object], bool]) -> list[l
 # ---- for the end of an init phase ----
 
 
-def _step(parent: Any, child: Any) -> str:
-    """How a path goes on: ``['roles']``, ``[3]``, ``.name``."""
-    kind = cast("Any", type(parent))
-    if issubclass(kind, dict):
-        keys = _keys(parent, child)
-        return f"[{keys[0]!r}]" if keys else "<key>"
-    if issubclass(kind, (list, tuple)):
-        for n, value in enumerate(parent):
-            if value is child:
-                return f"[{n}]"
-    if issubclass(kind, (set, frozenset)):
-        return "<item>"
-    if _is_instance_dict(parent, child):
-        return ""
-    names = _attributes(parent, child)
-    return f".{names[0]}" if names else f"<{type(child).__name__}>"
+_NOWHERE = object()
 
 
-def _path(line: list[Any]) -> str:
-    steps = ""
-    for n, (parent, child) in enumerate(pairwise(line)):
-        if n > 0 and _is_instance_dict(line[n - 1], parent):
-            names = _keys(parent, child)
-            steps += f".{names[0]}" if names else "<key>"
-        else:
-            steps += _step(parent, child)
-    return steps
+class _Paths:
+    """Paths of many objects: who has a hundred thousand parts is gone through once."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, dict[int, Any]] = {}  # by id() of the parent, by that of the child
+
+    def _place(self, parent: Any, child: Any) -> Any:
+        """The first key or index of the child; _NOWHERE."""
+        places = self._places.get(id(parent))
+        if places is None:
+            places = self._places[id(parent)] = {}
+            # Past what a subclass may have made of them.
+            kind = cast("Any", type(parent))
+            items: Iterable[tuple[Any, Any]]
+            if issubclass(kind, dict):
+                items = dict[Any, Any].items(parent)
+            elif issubclass(kind, list):
+                items = enumerate(list[Any].__iter__(parent))
+            else:
+                items = enumerate(tuple[Any].__iter__(parent))
+            for key, value in items:
+                places.setdefault(id(value), key)
+        return places.get(id(child), _NOWHERE)
+
+    def _step(self, parent: Any, child: Any) -> str:
+        """How a path goes on: ``['roles']``, ``[3]``, ``.name``."""
+        kind = cast("Any", type(parent))
+        if issubclass(kind, (dict, list, tuple)):
+            key = self._place(parent, child)
+            if key is not _NOWHERE:
+                return f"[{key!r}]"
+            if issubclass(kind, dict):
+                return "<key>"
+        if issubclass(kind, (set, frozenset)):
+            return "<item>"
+        if _is_instance_dict(parent, child):
+            return ""
+        names = _attributes(parent, child)
+        return f".{names[0]}" if names else f"<{type(child).__name__}>"
+
+    def path(self, line: list[Any]) -> str:
+        """From the first of the line to its last."""
+        steps = ""
+        for n, (parent, child) in enumerate(pairwise(line)):
+            if n > 0 and _is_instance_dict(line[n - 1], parent):
+                name = self._place(parent, child)
+                steps += "<key>" if name is _NOWHERE else f".{name}"
+            else:
+                steps += self._step(parent, child)
+        return steps
 
 
 def describe(
@@ -394,9 +420,10 @@ def describe(
     objects = [line[-1] for line in lines]
     ours.add(id(objects))
     holders = name_holders(objects, ignore)
+    paths = _Paths()
     found: list[Held] = []
     for line, who in zip(lines, holders, strict=True):
-        path = _path([contents.get(id(line[0]), line[0]), *line[1:]])
+        path = paths.path([contents.get(id(line[0]), line[0]), *line[1:]])
         name = names.get(id(line[0]))
         found.append(
             Held(f"{phase}[{name!r}]{path}" if name else path, type_name(line[-1]), tuple(who))

@@ -39,11 +39,12 @@ def plural(count: int, noun: str) -> str:
 class Closed:
     """What a stub has for a constant: it makes the exception."""
 
-    __slots__ = ("_over", "_what")
+    __slots__ = ("_over", "_what", "code")
 
-    def __init__(self, what: str, over: str) -> None:
+    def __init__(self, what: str, over: str, code: CodeType | None = None) -> None:
         self._what = what
         self._over = over
+        self.code = code  # that the stub stands for, for debuggers; None: it was dropped
 
     @property
     def error(self) -> InitError:
@@ -209,19 +210,14 @@ def _explain(function: FunctionType) -> InitError:
     return closed.error
 
 
-_kept: list[tuple[FunctionType, CodeType]] = []
-
-
 def close_function(function: FunctionType, drop: bool, over: str) -> bool:
     """From now on each call raises; False where that is so already. `drop` forgets the code."""
     if closed_of(function) is not None:
         return False
     code = function.__code__
-    closed = Closed(f"call {name_of(function)}(): it is an init function", over)
-    function.__code__ = _stub(code, closed)
+    what = f"call {name_of(function)}(): it is an init function"
+    function.__code__ = _stub(code, Closed(what, over, None if drop else code))
     _core.close_function(function, _explain)
-    if not drop:
-        _kept.append((function, code))
     return True
 
 

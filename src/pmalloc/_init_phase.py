@@ -54,6 +54,7 @@ _current: ContextVar[InitPhase | None] = ContextVar("pmalloc.late_init", default
 _open: list[InitPhase] = []  # late phases whose block has not ended
 
 type Hook = Callable[[], object]
+_SAID = 10  # reasons in one message
 
 
 def current() -> InitPhase:
@@ -502,8 +503,11 @@ def _unfrozen(external: External) -> UnfreezableError:
 
 
 def _refusal(what: str, against: Iterable[str]) -> InitError:
+    said = list(against)
+    if len(said) > _SAID:
+        said[_SAID:] = [f"and {len(said) - _SAID:,} more"]
     return InitError(
-        f"cannot end {what} strictly: {'; '.join(against)}; nothing was changed, and it goes on"
+        f"cannot end {what} strictly: {'; '.join(said)}; nothing was changed, and it goes on"
     )
 
 

@@ -270,6 +270,26 @@ def test_an_original_that_is_held_diverges_only_with_a_word():
 # ---- processes ----
 
 
+def test_many_originals_that_are_held():
+    """Ten thousand paths; and a refusal has a message that can be read."""
+
+    def work() -> None:
+        table = pmalloc.ro_after_init({}, name="table")
+        kept = [[number] for number in range(10_000)]
+        table.update(enumerate(kept))
+        with pytest.raises(pmalloc.InitError, match=r"; and 9,990 more; nothing was") as caught:
+            pmalloc.mark_rodata_ro(strict=True)
+        assert len(str(caught.value)) < 2000
+        report = pmalloc.mark_rodata_ro()
+        assert [each.path for each in report.held] == [
+            f"global['table'][{number}]" for number in range(10_000)
+        ]
+        (holder,) = report.held[3].holders
+        assert holder.startswith("item [3] of local variable kept of test_many_originals_that_are_")
+
+    in_child(work)
+
+
 def test_a_child_ends_its_own_copy():
     def work() -> None:
         table = pmalloc.ro_after_init({"a": [1]}, name="table")

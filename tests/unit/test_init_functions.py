@@ -443,6 +443,9 @@ def test_dropped_code_is_freed_and_other_code_is_kept():
             assert (code() is None) == (watched() is None) == drop
             with pytest.raises(pmalloc.InitError):
                 load()
+            del load, namespace  # a plugin is unloaded: nothing of pmalloc's holds it
+            gc.collect()
+            assert code() is None
 
     in_child(work)
 

@@ -5,6 +5,7 @@ import dataclasses
 import pickle
 import types
 from fractions import Fraction
+from typing import Any
 
 import pytest
 from child import in_child
@@ -162,3 +163,23 @@ def test_thaw_keeps_the_order_of_attributes():
     thawed = pmalloc.thaw(pmalloc.freeze([Member()]))[0]
     assert list(vars(thawed)) == ["first", "peers", "last"]
     assert thawed.peers == {thawed}
+
+
+@pytest.mark.parametrize("wide", [0, 10_000])
+def test_classes_within_classes_that_are_met_late(wide: int, name: str):
+    """Behind so many records freeze stops at the first class, looks around and begins anew."""
+    classes = [type(f"Level{number}", (), {}) for number in range(12)]
+    inner: Any = None
+    for number, cls in enumerate(reversed(classes)):
+        outer = cls()
+        outer.inner = inner
+        setattr(outer, f"only{number}", [number])
+        inner = outer
+    frozen = pmalloc.freeze({"wide": [[i] for i in range(wide)], "deep": [[inner]]}, name=name)
+    at: Any = frozen["deep"][0][0]
+    for number, cls in enumerate(classes):
+        assert isinstance(at, cls)
+        assert getattr(at, f"only{11 - number}") == [11 - number]
+        at = at.inner
+    assert at is None
+    assert len(frozen["wide"]) == wide
