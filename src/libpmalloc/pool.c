@@ -152,6 +152,12 @@ static void after_fork_child(void) {
   section_after_fork(1);
 }
 
+/* When the library is loaded, not at its first use: another thread may be forking at that moment,
+ * without our handlers, and its child would find a lock taken for ever. */
+__attribute__((constructor)) static void keep_forks_sound(void) {
+  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
+}
+
 /* ---- create ---- */
 
 /* What rare writes will go through is opened, and tried, as early as can be: a program that is
@@ -186,7 +192,6 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 static void first_time(void) {
   read_environment();
-  pthread_atfork(before_fork, after_fork_parent, after_fork_child);
   beacon_keep();
 }
 

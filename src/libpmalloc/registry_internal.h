@@ -73,8 +73,8 @@ enum pmalloc_status registry_add(const struct pages *p, struct registry_record *
 /* Forgets a mapping whose address nobody can hold. */
 void registry_remove(const struct pages *p);
 
-/* The same, of addresses that somebody may be looking up just now: what describes the mapping, a few
- * words, is not used again, so that nobody reads half of it and half of another's. */
+/* The same, of addresses that somebody may be looking up just now: what describes the mapping, a
+ * few words, is not used again, so that nobody reads half of it and half of another's. */
 void registry_forget(const struct pages *p);
 
 /* From here on every range of the pool answers PMALLOC_DESTROYED; waits until

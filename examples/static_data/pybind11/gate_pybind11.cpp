@@ -55,12 +55,16 @@ PYBIND11_MODULE(gate_pybind11, m) {
   m.def("add_hook", add_hook, "Registers a hook: requests below a number pass it.");
   m.def("allows", allows, "Whether all hooks, and the limit, let a request pass.");
   m.def("limit", [] { return limit; }, "The limit.");
-  m.def("set_limit", [](unsigned to) { check(wr_assign(wr_static(limit), to)); },
-        "Changes the limit, at any time.");
-  m.def("scribble", [](unsigned to) { limit = to; },
-        "A bug: changes the limit by an ordinary store.");
-  m.def("rewrite_hooks", [] { check(pmalloc_wr_set(&hooks, 0, sizeof hooks)); },
-        "A bug: a rare write to read-only data.");
-  m.def("overrun", [] { check(pmalloc_wr_set(&limit, 0, sizeof limit + 1)); },
-        "A bug: a rare write over the end of a variable.");
+  m.def(
+      "set_limit", [](unsigned to) { check(wr_assign(wr_static(limit), to)); },
+      "Changes the limit, at any time.");
+  m.def(
+      "scribble", [](unsigned to) { limit = to; },
+      "A bug: changes the limit by an ordinary store.");
+  m.def(
+      "rewrite_hooks", [] { check(pmalloc_wr_set(&hooks, 0, sizeof hooks)); },
+      "A bug: a rare write to read-only data.");
+  m.def(
+      "overrun", [] { check(pmalloc_wr_set(&limit, 0, sizeof limit + 1)); },
+      "A bug: a rare write over the end of a variable.");
 }
