@@ -6,6 +6,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 from test_rare_write import Switches, make
@@ -65,6 +66,15 @@ def test_threads_take_turns(name: str):
     assert array.tolist() == [rounds * n // 4] * 8
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Jobs in the background ignore SIGINT."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_waits_can_be_interrupted(name: str):
     record = make(name).new(Switches)
     entered, leave = threading.Event(), threading.Event()
