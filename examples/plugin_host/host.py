@@ -122,15 +122,24 @@ def unload(module: str) -> None:
     gc.collect()
     for version in LATE.versions():  # old tables refer to its functions, and these to its data
         if not (version.current or version.retired):
-            LATE.retire(version.number)
+            _need_unused(version.pool)
+            LATE.retire(version.number, force=True)
     gc.collect()
-    for pool in pmalloc.pools():
-        if pool.name == name:
-            # A word without an owner may be what is left of freed memory. If it is none, and
-            # somebody follows it, that is reported: the pool's addresses are not used again.
-            if users := [found for found in pool.references() if found.owner]:
-                raise InUseError(f"{name} is still in use: {users[0]}")
-            pool.destroy(force=True)
+    for pool in _need_unused(name):
+        pool.destroy(force=True)
+
+
+def _need_unused(name: str) -> list[pmalloc.Pool]:
+    """The pool of that name, if it is there.
+
+    A word without an owner may be what is left of freed memory. If it is none, and somebody follows
+    it, that is reported: the pool's addresses are not used again.
+    """
+    pools = [pool for pool in pmalloc.pools() if pool.name == name]
+    for pool in pools:
+        if users := [found for found in pool.references() if found.owner]:
+            raise InUseError(f"{name} is still in use: {users[0]}")
+    return pools
 
 
 def _publish() -> None:
