@@ -195,7 +195,7 @@ def test_memory_comes_back(name: str):
     ("arguments", "error", "text"),
     [
         (("x", [1]), ValueError, "bad typecode"),
-        (("dd", [1]), TypeError, None),
+        (("dd", [1]), (TypeError, ValueError), None),  # the latter since 3.15
         (("i", ["a"]), TypeError, None),
         (("b", [1000]), OverflowError, None),
         (("d", 5), TypeError, None),
@@ -206,7 +206,7 @@ def test_memory_comes_back(name: str):
         ((3,), TypeError, None),
     ],
 )
-def test_refused(name: str, arguments: Any, error: type[Exception], text: str | None):
+def test_refused(name: str, arguments: Any, error: Any, text: str | None):
     pool = Pool(name)
     with pytest.raises(error, match=text):
         pool.array(*arguments)
